@@ -1,0 +1,169 @@
+"""Every command of the project: `nox -l` is the index, `nox -s NAME` runs one, what follows `--` is passed on."""
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_venv = "yes"
+
+ROOT = Path(__file__).parent
+PROJECT = nox.project.load_toml("pyproject.toml")
+# Each package with the siblings it needs: installed in one pip command, their version ranges resolve in this tree.
+SIBLINGS = {
+    "ssm-gramians": [],
+    "ssm-balance": ["ssm-gramians"],
+    "ssm-zoo": ["ssm-gramians", "ssm-balance"],
+}
+PACKAGES = list(SIBLINGS)
+EXTRAS = {"ssm-gramians": "[numba,torch,testing]", "ssm-balance": "[torch]", "ssm-zoo": "[numba]"}
+SOURCES = [str(ROOT / "packages" / name / "src") for name in PACKAGES]
+# The main job: the one place where its options are written down.
+TRAIN = ["ssm-zoo", "train", "--task", "digits", "--layer", "lru", "--compare", "--seeds", "3", "--out", "runs/digits"]
+
+
+def settle(session: nox.Session) -> None:
+    """Give the session the environment that all of them share."""
+    session.env["NUMBA_CACHE_DIR"] = str(ROOT / ".nox" / "numba")  # compiled kernels, shared by the sessions
+    session.env["PYTHONPATH"] = None  # a session sees what it installed, and nothing else
+
+
+def group(name: str) -> list[str]:
+    """List the requirements of a dependency group of pyproject.toml."""
+    return list(nox.project.dependency_groups(PROJECT, name))
+
+
+def pip_install(session: nox.Session, *arguments: str) -> None:
+    """Install under the pins of constraints.txt, leaving bytecode to the first import: few modules are ever used."""
+    session.install("--no-compile", "-c", str(ROOT / "constraints.txt"), *arguments)
+
+
+def install(session: nox.Session, packages: list[str], *requirements: str, extras: bool = True) -> None:
+    """Install packages of this repository, editable, with their siblings."""
+    names = list(dict.fromkeys(name for package in packages for name in [*SIBLINGS[package], package]))
+    here = []
+    for name in names:
+        here += ["-e", f"packages/{name}{EXTRAS[name] if extras else ''}"]
+    pip_install(session, *here, *requirements)
+
+
+def run_pytest(session: nox.Session, *arguments: str) -> None:
+    """Run pytest; one BLAS thread by default, because the matrices of tests are small."""
+    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    # Exit code 5, no test collected, is right for a selection such as -m gpu that a package has none of.
+    success_codes = [0, 5] if "-m" in arguments and "gpu" in arguments else [0]
+    session.run("python", "-m", "pytest", *arguments, *session.posargs, env=threads, success_codes=success_codes)
+
+
+@nox.session
+def train(session: nox.Session) -> None:
+    """Do the main job: train on digits in full, reduced while training, and small from scratch; print the comparison."""
+    settle(session)
+    install(session, ["ssm-zoo"])
+    session.run(*TRAIN, *session.posargs)
+
+
+@nox.session
+@nox.parametrize("package", [*PACKAGES, "project"], ids=[*PACKAGES, "project"])
+def tests(session: nox.Session, package: str) -> None:
+    """Test one package in an environment of its own, or what spans packages (`project`)."""
+    settle(session)
+    if package == "project":
+        install(session, ["ssm-zoo"], *group("project"))
+        run_pytest(session, "tests")
+    else:
+        install(session, [package], *group("test"))
+        run_pytest(session, f"packages/{package}/tests", "-m", "not gpu")
+
+
+@nox.session(python="3.11", default=False)
+def tests_minimum(session: nox.Session) -> None:
+    """Test ssm-gramians with the oldest Python, NumPy, SciPy and array-api-compat that it supports."""
+    settle(session)
+    needs = nox.project.load_toml("packages/ssm-gramians/pyproject.toml")["project"]["dependencies"]
+    oldest = [requirement.replace(">=", "==") for requirement in needs]
+    session.install("-e", "packages/ssm-gramians", *oldest, *group("test"))
+    run_pytest(session, "packages/ssm-gramians/tests", "-m", "not gpu")
+
+
+@nox.session(reuse_venv=False)
+@nox.parametrize("package", PACKAGES, ids=PACKAGES)
+def install_alone(session: nox.Session, package: str) -> None:
+    """Build the wheel, install it in an empty environment, and use it there."""
+    settle(session)
+    wheels = Path(session.create_tmp()) / "wheels"
+    shutil.rmtree(wheels, ignore_errors=True)
+    sources = [f"packages/{name}" for name in [*SIBLINGS[package], package]]
+    session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), *sources)
+    pip_install(session, *map(str, sorted(wheels.glob("*.whl"))))
+    session.chdir(session.create_tmp())  # away from the sources
+    session.run("python", "-W", "error", str(ROOT / "tests" / "install_alone" / f"{package.replace('-', '_')}.py"))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, format and the direction of imports (`nox -s lint -- --fix` repairs what it can)."""
+    settle(session)
+    pip_install(session, *group("lint"))
+    fix = "--fix" in session.posargs
+    session.run("ruff", "check", *(["--fix"] if fix else []), ".")
+    session.run("ruff", "format", *([] if fix else ["--check"]), ".")
+    # The linter reads sources and imports nothing, so none of what they need has to be installed.
+    session.run("lint-imports", env={"PYTHONPATH": os.pathsep.join(SOURCES)})
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of the three packages."""
+    settle(session)
+    install(session, ["ssm-zoo"], *group("types"))
+    session.run("mypy", *(session.posargs or SOURCES))
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Run the benchmarks and write benchmarks/results/latest.json."""
+    settle(session)
+    install(session, ["ssm-zoo"], *group("bench"))
+    (ROOT / "benchmarks" / "results").mkdir(exist_ok=True)
+    files = session.posargs or ["benchmarks", "-o", "python_files=bench_*.py"]
+    session.run("python", "-m", "pytest", "--benchmark-only", "--benchmark-json=benchmarks/results/latest.json", *files)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site into site/; a broken link or a missing name is an error."""
+    settle(session)
+    pip_install(session, *group("docs"))
+    session.run("mkdocs", "build", "--strict", *session.posargs)
+
+
+@nox.session(default=False)
+def docs_serve(session: nox.Session) -> None:
+    """Serve the site on this machine and rebuild it on every change."""
+    settle(session)
+    pip_install(session, *group("docs"))
+    session.run("mkdocs", "serve", *session.posargs)
+
+
+@nox.session(default=False)
+def gpu(session: nox.Session) -> None:
+    """Run the tests that need a CUDA device."""
+    settle(session)
+    install(session, ["ssm-zoo"], *group("test"))
+    run_pytest(session, "-m", "gpu", *[f"packages/{name}/tests" for name in PACKAGES])
+
+
+@nox.session(default=False)
+@nox.parametrize("package", PACKAGES, ids=PACKAGES)
+def build(session: nox.Session, package: str) -> None:
+    """Build the sdist and, from it, the wheel into dist/, and check what a package index will read."""
+    settle(session)
+    pip_install(session, *group("build"))
+    session.run("python", "-m", "build", "--outdir", "dist", f"packages/{package}")
+    built = [str(path) for path in sorted(Path("dist").glob(f"{package.replace('-', '_')}-*"))]
+    session.run("twine", "check", "--strict", *built)
+    session.run("python", "-m", "zipfile", "-l", next(path for path in built if path.endswith(".whl")))
