@@ -35,3 +35,9 @@ class DataError(ZooError, OSError):
 
 class RunError(ZooError, RuntimeError):
     """A run folder that belongs to another run, or that cannot be resumed."""
+
+
+def require(condition: bool, message: str, error: type[ZooError] = OptionError) -> None:
+    """Raise `error(message)` unless `condition` holds."""
+    if not condition:
+        raise error(message)
