@@ -1,0 +1,282 @@
+"""The one type that crosses a package border."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+import array_api_compat
+
+from ._arrays import (
+    Array,
+    adjoint,
+    as_complex,
+    check_floating,
+    common_dtype,
+    conj,
+    identity,
+    is_complex,
+    namespace,
+    real_dtype,
+)
+from ._errors import DtypeError, ShapeError, UnsupportedError
+from ._structure import Diagonal, Matrix, adjoint_of, stack_real, times
+
+if TYPE_CHECKING:
+    from jaxtyping import Complex, Float, Inexact
+
+_CHUNK = 1 << 22  # complex numbers in one temporary of the transfer function: 64 MiB in double precision
+
+
+@dataclass(frozen=True, eq=False)
+class StateSpace:
+    r"""$x^+ = A x + B u,\; y = C x + D u$ in discrete time; $\dot x$ for $x^+$ in continuous time.
+
+    A paired diagonal A stands for the modes and their conjugates: $y = 2\,\mathrm{Re}(C x) + D u$, a real map of order
+    2n. Its real coordinates are $\xi = [\mathrm{Re}\,x; \mathrm{Im}\,x]$ with $B = [\mathrm{Re}\,B; \mathrm{Im}\,B]$
+    and $C = 2\,[\mathrm{Re}\,C, -\mathrm{Im}\,C]$. Shapes, dtypes and `dt` are checked here, once.
+
+    Parameters
+    ----------
+    A
+        Dense, shape (..., n, n), or a structure such as `Diagonal`.
+    B
+        Input matrix, shape (..., n, m).
+    C
+        Output matrix, shape (..., p, n).
+    D
+        Feedthrough, shape (..., p, m), or (p, m) for the whole batch; zero if None. Real for a paired system.
+    dt
+        Sampling time in seconds; 0 for continuous time.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit together.
+    DtypeError
+        If libraries, precisions or devices differ, or D is complex in a paired system.
+    ValueError
+        If dt is negative, infinite or NaN.
+    """
+
+    A: Matrix
+    B: Inexact[Array, "*batch n m"]
+    C: Inexact[Array, "*batch p n"]
+    D: Inexact[Array, "*#batch p m"] = None
+    dt: float = 0.0
+
+    def __post_init__(self) -> None:
+        A = self.A.eigenvalues if isinstance(self.A, Diagonal) else self.A
+        check_floating(A=A, B=self.B, C=self.C, **({} if self.D is None else {"D": self.D}))
+        _check_shapes(self.A, self.B, self.C, self.D)
+        if not 0 <= self.dt < float("inf"):
+            msg = f"dt is {self.dt}; want 0 for continuous time or a positive number of seconds"
+            raise ValueError(msg)
+        object.__setattr__(self, "dt", float(self.dt))
+        if self.D is None:
+            object.__setattr__(self, "D", self._zero_feedthrough())
+            return
+        if self._paired and is_complex(self.D):
+            msg = f"D has dtype {self.D.dtype}; want a real D, since the map of a paired system is real"
+            raise DtypeError(msg)
+        shape = (*self.batch_shape, self.outputs, self.inputs)
+        object.__setattr__(self, "D", namespace(self.D).broadcast_to(self.D, shape))
+
+    @property
+    def order(self) -> int:
+        """Return the number of states: n, or 2n for a paired system."""
+        return int(self.A.shape[-1])
+
+    @property
+    def inputs(self) -> int:
+        """Return the number of inputs m."""
+        return int(self.B.shape[-1])
+
+    @property
+    def outputs(self) -> int:
+        """Return the number of outputs p."""
+        return int(self.C.shape[-2])
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Return the leading dimensions."""
+        return tuple(self.A.shape[:-2])
+
+    @property
+    def is_discrete(self) -> bool:
+        """Say whether time is discrete."""
+        return self.dt > 0
+
+    @property
+    def _paired(self) -> bool:
+        return isinstance(self.A, Diagonal) and self.A.paired
+
+    def to_dense(self) -> StateSpace:
+        """Return the same map with a dense A; for a paired system the real one of order 2n."""
+        if not isinstance(self.A, Diagonal):
+            return self
+        if not self._paired:
+            return StateSpace(self.A.to_dense(), self.B, self.C, self.D, self.dt)
+        return StateSpace(self.A.to_dense(), *self._real_maps(), self.D, self.dt)
+
+    def dual(self) -> StateSpace:
+        r"""Return $(A^H, C^H, B^H, D^H)$: its controllability Gramian is this system's observability Gramian."""
+        scale = 2 if self._paired else 1
+        return StateSpace(
+            adjoint_of(self.A), scale * adjoint(self.C), adjoint(self.B) / scale, adjoint(self.D), self.dt
+        )
+
+    def poles(self) -> Inexact[Array, "*batch order"]:
+        """Return the eigenvalues of A, complex unless A is diagonal and real; with conjugates for a paired system.
+
+        Raises
+        ------
+        UnsupportedError
+            If A is dense and its library has no eigenvalue solver.
+        """
+        if isinstance(self.A, Diagonal):
+            return self.A.poles()
+        from .backends import get_backend
+
+        return get_backend(self.A).eigenvalues(self.A)
+
+    def transfer_function(self, points: Inexact[Array, " k"]) -> Complex[Array, "*batch k p m"]:
+        r"""$G(s) = C (sI - A)^{-1} B + D$ at each of the points.
+
+        Parameters
+        ----------
+        points
+            Values of s (continuous time) or z (discrete time), shape (k,): $i\omega$, or $e^{i\omega\,dt}$.
+
+        Returns
+        -------
+        Array
+            Shape (..., k, p, m), complex.
+        """
+        points = as_complex(points)
+        direct = as_complex(self.D)[..., None, :, :]
+        if not isinstance(self.A, Diagonal):
+            return self._dense_response(points) + direct
+        response = self._modal_response(points)
+        if self._paired:
+            response = response + conj(self._modal_response(conj(points)))
+        return response + direct
+
+    def impulse_response(self, steps: int) -> Inexact[Array, "*batch steps p m"]:
+        r"""$h_0 = D,\; h_k = C A^{k-1} B$: the answer to a unit pulse at each input.
+
+        Parameters
+        ----------
+        steps
+            How many samples to return, at least 1.
+
+        Raises
+        ------
+        UnsupportedError
+            In continuous time.
+        """
+        self._require_discrete("impulse_response")
+        eye = identity(self.inputs, like=self.D)
+        pulse = namespace(eye).stack([eye] + [0 * eye] * (steps - 1))  # (steps, m, m): one experiment a column
+        return self._march(pulse, None)
+
+    def simulate(
+        self, inputs: Inexact[Array, "*batch length m"], initial_state: Inexact[Array, "*batch order"] | None = None
+    ) -> Inexact[Array, "*batch length p"]:
+        r"""$y_k = C x_k + D u_k,\; x_{k+1} = A x_k + B u_k$: run the system step by step.
+
+        Parameters
+        ----------
+        inputs
+            Shape (..., length, m); leading dimensions broadcast against those of the system.
+        initial_state
+            $x_0$, shape (..., order), in the real coordinates for a paired system; zero if None.
+
+        Raises
+        ------
+        UnsupportedError
+            In continuous time.
+        ShapeError
+            If the last axis is not the number of inputs, or of states.
+        """
+        self._require_discrete("simulate")
+        if inputs.ndim < 2 or inputs.shape[-1] != self.inputs:
+            msg = f"inputs have shape {tuple(inputs.shape)}; want (..., length, {self.inputs})"
+            raise ShapeError(msg)
+        if initial_state is not None and initial_state.shape[-1] != self.order:
+            msg = f"initial_state has shape {tuple(initial_state.shape)}; want (..., {self.order})"
+            raise ShapeError(msg)
+        state = None if initial_state is None else initial_state[..., None]
+        columns = namespace(inputs).moveaxis(inputs, -2, 0)[..., None]  # (length, ..., m, 1)
+        outputs = self._march(columns, state)
+        return outputs[..., 0]
+
+    def _march(self, inputs: Array, state: Array | None) -> Array:
+        """Return the outputs (..., length, p, k) for inputs (length, ..., m, k)."""
+        A, B, C = (self.A, *self._real_maps()) if self._paired else (self.A, self.B, self.C)
+        D = self.D
+        xp = namespace(B)
+        dtype = xp.result_type(self.A.dtype, B.dtype, C.dtype, D.dtype, inputs.dtype)
+        if state is None:
+            state = xp.zeros((self.order, 1), dtype=dtype, device=array_api_compat.device(B))
+        state = xp.astype(state, dtype, copy=False)
+        outputs = []
+        for k in range(inputs.shape[0]):
+            u = inputs[k, ...]
+            outputs.append(times(C, state) + times(D, u))
+            state = times(A, state) + times(B, u)
+        return xp.stack(outputs, axis=-3)
+
+    def _real_maps(self) -> tuple[Array, Array]:
+        """Return B and C of a paired system in its real coordinates."""
+        return stack_real(self.B), 2 * stack_real(adjoint(self.C)).mT
+
+    def _zero_feedthrough(self) -> Array:
+        xp = namespace(self.B)
+        dtype = real_dtype(self.B) if self._paired else common_dtype(self.B, self.C)
+        shape = (*self.batch_shape, self.outputs, self.inputs)
+        return xp.zeros(shape, dtype=dtype, device=array_api_compat.device(self.B))
+
+    def _dense_response(self, points: Array) -> Array:
+        A, B, C = as_complex(self.A), as_complex(self.B), as_complex(self.C)
+        pencil = points[:, None, None] * identity(self.order, like=A) - A[..., None, :, :]
+        xp = namespace(A)
+        right = xp.broadcast_to(B[..., None, :, :], (*pencil.shape[:-1], self.inputs))
+        return C[..., None, :, :] @ xp.linalg.solve(pencil, right)
+
+    def _modal_response(self, points: Array) -> Array:
+        assert isinstance(self.A, Diagonal)
+        slots, B, C = as_complex(self.A.eigenvalues), as_complex(self.B), as_complex(self.C)
+        size = max(1, _CHUNK // max(1, prod(C.shape)))
+        pieces = []
+        for start in range(0, points.shape[0], size):
+            chunk = points[start : min(start + size, points.shape[0])]
+            gain = 1 / (chunk[:, None] - slots[..., None, :])  # (..., k, n)
+            pieces.append((C[..., None, :, :] * gain[..., None, :]) @ B[..., None, :, :])
+        return namespace(points).concat(pieces, axis=-3)
+
+    def _require_discrete(self, name: str) -> None:
+        if not self.is_discrete:
+            msg = f"{name} needs discrete time, and dt is 0; want a system with dt > 0: discretise it first"
+            raise UnsupportedError(msg)
+
+
+def _check_shapes(A: Matrix, B: Array, C: Array, D: Array | None) -> None:
+    got = f"A {tuple(A.shape)}, B {tuple(B.shape)}, C {tuple(C.shape)}"
+    if min(len(A.shape), B.ndim, C.ndim) < 2 or A.shape[-2] != A.shape[-1]:
+        msg = f"got {got}; want A (..., n, n), B (..., n, m), C (..., p, n)"
+        raise ShapeError(msg)
+    batch, n = tuple(A.shape[:-2]), A.shape[-1]
+    if isinstance(A, Diagonal) and A.paired:
+        n //= 2
+    if n < 1 or B.shape[-2] != n or C.shape[-1] != n:
+        msg = f"got {got}; want B with {n} rows and C with {n} columns (n >= 1)"
+        raise ShapeError(msg)
+    if tuple(B.shape[:-2]) != batch or tuple(C.shape[:-2]) != batch:
+        msg = f"got {got}; want the same leading batch dimensions in A, B and C"
+        raise ShapeError(msg)
+    shape = (C.shape[-2], B.shape[-1])
+    if D is not None and (tuple(D.shape[-2:]) != shape or tuple(D.shape[:-2]) not in {(), batch}):
+        msg = f"D has shape {tuple(D.shape)}; want {(*batch, *shape)}"
+        raise ShapeError(msg)

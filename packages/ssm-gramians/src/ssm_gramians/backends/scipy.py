@@ -1,0 +1,61 @@
+"""NumPy arrays with SciPy's LAPACK."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import array_api_compat
+import numpy as np
+from scipy import linalg
+
+from .._arrays import Array, is_complex
+from .._errors import SingularEquationError
+from ._base import Backend, unit_diagonal
+
+if TYPE_CHECKING:
+    from jaxtyping import Complex, Inexact
+
+
+class ScipyBackend(Backend):
+    """NumPy arrays: Schur forms, triangular solves and pivoted Cholesky from LAPACK."""
+
+    name: ClassVar[str] = "scipy"
+    provides: ClassVar[frozenset[str]] = frozenset(
+        {"array", "eigenvalues", "pivoted_cholesky", "schur", "triangular_sylvester"}
+    )
+
+    def owns(self, array: Array) -> bool:
+        """Say whether this is a NumPy array."""
+        return bool(array_api_compat.is_numpy_array(array))
+
+    def eigenvalues(self, A: Inexact[Array, "*batch n n"]) -> Complex[Array, "*batch n"]:
+        """Return the eigenvalues of a general matrix."""
+        return np.linalg.eigvals(A).astype(np.result_type(A.dtype, np.complex64))
+
+    def schur(self, A: Inexact[Array, "n n"]) -> tuple[Inexact[Array, "n n"], Inexact[Array, "n n"]]:
+        """Return the real Schur form of a real matrix, the complex one of a complex matrix."""
+        T, U = linalg.schur(A, output="complex" if is_complex(A) else "real")
+        return U, T
+
+    def triangular_sylvester(
+        self, S: Inexact[Array, "n n"], T: Inexact[Array, "m m"], Q: Inexact[Array, "n m"]
+    ) -> Inexact[Array, "n m"]:
+        r"""Return X with $S X + X T^H = Q$ by LAPACK's `trsyl`, heeding its scale and its report of a singular pencil."""
+        (trsyl,) = linalg.get_lapack_funcs(("trsyl",), (S, T, Q))
+        X, scale, info = trsyl(S, T, Q, tranb="C")
+        if info != 0 or scale == 0:
+            msg = "S and -T^H share an eigenvalue to working precision: there is no unique X"
+            raise SingularEquationError(msg)
+        return X / scale
+
+    def factor(self, X: Inexact[Array, "*batch n n"]) -> Inexact[Array, "*batch n k"]:
+        """Return the pivoted Cholesky factor of the matrix scaled to unit diagonal; thinner if the rank is smaller."""
+        scale, unit = unit_diagonal(X)
+        n = X.shape[-1]
+        (pstrf,) = linalg.get_lapack_funcs(("pstrf",), (unit,))
+        factors, width = np.zeros_like(unit), 0
+        for index in np.ndindex(unit.shape[:-2]):
+            L, pivots, rank, _ = pstrf(unit[index], lower=1, tol=n * self.eps(unit))
+            factors[(*index, pivots - 1)] = np.where(np.arange(n) < rank, np.tril(L), 0)
+            width = max(width, int(rank))
+        return scale[..., :, None] * factors[..., : max(width, 1)]
