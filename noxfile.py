@@ -60,7 +60,7 @@ def run_pytest(session: nox.Session, *arguments: str) -> None:
 
 @nox.session
 def train(session: nox.Session) -> None:
-    """Do the main job: train on digits in full, reduced while training, and small from scratch; print the comparison."""
+    """Do the main job: train on digits in full, cut while training, and small from scratch; print the comparison."""
     settle(session)
     install(session, ["ssm-zoo"])
     session.run(*TRAIN, *session.posargs)
