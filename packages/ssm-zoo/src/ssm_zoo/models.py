@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import gelu
 
-from ssm_zoo._errors import OptionError, RunError, ShapeError, require
-from ssm_zoo.layers import LRU, S5
+from ._errors import OptionError, RunError, ShapeError, require
+from .layers import LRU, S5
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int

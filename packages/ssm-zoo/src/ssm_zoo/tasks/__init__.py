@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ssm_zoo._errors import OptionError
-from ssm_zoo.tasks.base import Split, Task
-from ssm_zoo.tasks.digits import digits
-from ssm_zoo.tasks.smnist import smnist
+from .._errors import OptionError
+from .base import Split, Task
+from .digits import digits
+from .smnist import smnist
 
 if TYPE_CHECKING:
     from collections.abc import Callable

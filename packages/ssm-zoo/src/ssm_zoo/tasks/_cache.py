@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ssm_zoo._errors import DataError
+from .._errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from ssm_zoo._errors import OptionError, ShapeError, require
-from ssm_zoo._seed import seed_of
+from .._errors import OptionError, ShapeError, require
+from .._seed import seed_of
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -50,10 +50,6 @@ class Task:
             inputs, labels = split
             alike = inputs.ndim == 3 and inputs.shape[1:] == self.train.inputs.shape[1:]
             ok = alike and labels.shape == inputs.shape[:1]
-                inputs.ndim == 3
-                and labels.shape == inputs.shape[:1]
-                and inputs.shape[1:] == self.train.inputs.shape[1:]
-            )
             shapes = f"inputs {tuple(inputs.shape)} and labels {tuple(labels.shape)}"
             require(ok, f"got {shapes}, wanted (N, length, d_input) and (N,), alike in all splits", ShapeError)
 

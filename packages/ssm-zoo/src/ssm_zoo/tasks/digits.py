@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ssm_zoo.tasks.base import Split, Task
+from .base import Split, Task
 
 TEST_SIZE = 360
 """A fifth of the 1797 digits; the split is the same for every seed."""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ssm_zoo._errors import DataError
-from ssm_zoo._seed import seed_of
-from ssm_zoo.tasks._cache import fetch
-from ssm_zoo.tasks.base import Split, Task
+from .._errors import DataError
+from .._seed import seed_of
+from ._cache import fetch
+from .base import Split, Task
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,164 @@
+"""Pictures of runs: spectra around each cut, learning over time, time per step, and a comparison on one page.
+
+Each function returns a figure and shows nothing; `save` writes it. *Metrics* are the lines of a run's metrics.jsonl,
+*cuts* those of its cuts.jsonl, and *runs* maps a name to the metrics of its runs, one per seed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from matplotlib.axes import Axes
+
+    Metrics = Sequence[Mapping[str, Any]]
+    Runs = Mapping[str, Sequence[Metrics]]
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+"""Okabe and Ito's palette, which colour-blind readers can tell apart."""
+
+FLOOR = 1e-8
+"""Singular values below this share of the largest are not drawn: rounding decides them."""
+
+
+def spectra(cuts: Sequence[Mapping[str, Any]]) -> Figure:
+    """Return the Hankel singular values of each layer before and after each cut, and where they were cut."""
+    cuts = [cut for cut in cuts if cut["hsv"]]
+    layers = list(dict.fromkeys(cut["layer"] for cut in cuts))
+    steps = sorted({cut["step"] for cut in cuts})
+    shades = mpl.colormaps["viridis"](np.linspace(0, 0.85, len(steps)))
+    figure = Figure(figsize=(4.6 * len(layers) + 0.6, 3.8), layout="constrained")
+    panels = figure.subplots(1, len(layers), sharey=True, squeeze=False)[0]
+    for panel, layer in zip(panels, layers, strict=True):
+        for cut in (cut for cut in cuts if cut["layer"] == layer):
+            _spectrum(panel, cut, shades[steps.index(cut["step"])])
+        _label(panel, title=layer, x="index i", y="σᵢ / σ₁" if panel is panels[0] else "")
+        panel.set(yscale="log")
+        panel.legend(title="step: states", fontsize="small", title_fontsize="small")
+    figure.suptitle("Hankel singular values before (line) and after (dots) each cut")
+    return figure
+
+
+def learning(runs: Runs) -> Figure:
+    """Return accuracy and state size over training time."""
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    _accuracy(top, runs)
+    _states(bottom, runs)
+    top.set_xlabel("")
+    return figure
+
+
+def pace(runs: Runs) -> Figure:
+    """Return the time per training step over the steps."""
+    figure = Figure(figsize=(7, 3.4), layout="constrained")
+    _pace(figure.subplots(), runs)
+    return figure
+
+
+def summary(runs: Runs, accuracies: Mapping[str, Sequence[float]]) -> Figure:
+    """Return accuracy and state size over time, time per step, and the final accuracies with their standard errors.
+
+    Parameters
+    ----------
+    runs
+        Metrics by name.
+    accuracies
+        Final test accuracies in [0, 1] by the same names, one per seed.
+    """
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    panels = figure.subplots(2, 2)
+    _accuracy(panels[0, 0], runs)
+    _final(panels[0, 1], accuracies)
+    _states(panels[1, 0], runs)
+    _pace(panels[1, 1], runs)
+    return figure
+
+
+def save(figure: Figure, file: str | Path) -> Path:
+    """Write the figure to `file`, making its folder if need be; return the path."""
+    file = Path(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=150)
+    return file
+
+
+def _spectrum(panel: Axes, cut: Mapping[str, Any], colour: Any) -> None:
+    before, after = (np.asarray(cut[name]) / cut["hsv"][0] for name in ("hsv", "hsv_after"))
+    sizes = f"{cut['before']} → {cut['after']}" if cut["status"] == "cut" else f"{cut['before']} {cut['status']}"
+    shown = before > FLOOR
+    panel.plot(1 + np.flatnonzero(shown), before[shown], color=colour, label=f"{cut['step']}: {sizes}")
+    panel.plot(1 + np.arange(len(after)), after, ".", color=colour, markersize=4)
+    if cut["status"] == "cut" and len(after):
+        panel.axvline(len(after) + 0.5, color=colour, linewidth=0.8, linestyle=":")
+
+
+def _accuracy(panel: Axes, runs: Runs) -> None:
+    held_out = _points(runs, lambda line: line["elapsed"], lambda line: line["eval_accuracy"])
+    _curves(panel, ((name, x, 100 * y) for name, x, y in held_out), marker=".")
+    _label(panel, title="Held-out accuracy", x="training time (s)", y="%")
+
+
+def _states(panel: Axes, runs: Runs) -> None:
+    sizes = _points(runs, lambda line: line["elapsed"], lambda line: np.mean(line["d_state"]))
+    _curves(panel, sizes, drawstyle="steps-pre")
+    panel.set_yscale("log", base=2)
+    panel.yaxis.set_major_formatter("{x:g}")
+    _label(panel, title="State size", x="training time (s)", y="states per layer, mean")
+
+
+def _pace(panel: Axes, runs: Runs) -> None:
+    paces = _points(runs, lambda line: line["step"], lambda line: 1e3 * line["seconds_per_step"])
+    _curves(panel, paces)
+    panel.set_ylim(bottom=0)
+    _label(panel, title="Time per training step", x="step", y="ms")
+
+
+def _final(panel: Axes, accuracies: Mapping[str, Sequence[float]]) -> None:
+    for k, (name, values) in enumerate(accuracies.items()):
+        percent = 100 * np.asarray(values)
+        error = percent.std(ddof=1) / np.sqrt(len(percent)) if len(percent) > 1 else 0.0
+        panel.errorbar(k, percent.mean(), error, fmt="o", color=COLOURS[k], capsize=6, markersize=8)
+        panel.plot(k + 0.15 + np.zeros(len(percent)), percent, "o", color=COLOURS[k], alpha=0.4, markersize=4)
+        panel.annotate(
+            f"{percent.mean():.2f}", (k, percent.mean()), (-12, 0), textcoords="offset points", ha="right", va="center"
+        )
+    panel.set_xticks(range(len(accuracies)), list(accuracies))
+    panel.set_xlim(-0.6, len(accuracies) - 0.4)
+    _label(panel, title="Final test accuracy: mean ± standard error, and each seed", y="%")
+
+
+def _points(runs: Runs, x: Any, y: Any) -> Iterable[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield name, abscissae and ordinates of every run, without the lines for which y is None."""
+    for name, seeds in runs.items():
+        for metrics in seeds:
+            points = [(x(line), y(line)) for line in metrics if y(line) is not None]
+            yield (name, *np.asarray(points, dtype=float).reshape(-1, 2).T)
+
+
+def _curves(panel: Axes, curves: Iterable[tuple[str, np.ndarray, np.ndarray]], **style: Any) -> None:
+    """Draw the curves, one colour and one entry of the legend per name."""
+    names: list[str] = []
+    for name, x, y in curves:
+        label = name if name not in names else None
+        names += [name] if label else []
+        panel.plot(
+            x, y, color=COLOURS[names.index(name) % len(COLOURS)], label=label, alpha=0.8, linewidth=1.4, **style
+        )
+    if len(names) > 1:
+        panel.legend()
+
+
+def _label(panel: Axes, *, title: str, x: str = "", y: str = "") -> None:
+    panel.set_title(title, fontsize="medium")
+    panel.set_xlabel(x)
+    panel.set_ylabel(y)
+    panel.grid(alpha=0.3)
+    panel.spines[["top", "right"]].set_visible(False)

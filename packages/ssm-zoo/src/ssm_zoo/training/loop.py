@@ -1,0 +1,195 @@
+"""The training loop: step, log, checkpoint; killed at any moment, it goes on to the same result."""
+
+from __future__ import annotations
+
+import signal
+import statistics
+import threading
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from .. import plots
+from ..tasks import load_task
+from .folder import RunFolder
+from .trainer import Trainer, Window, evaluate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from ..reduction import Cut
+    from .config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is after a step, for whoever watches it.
+
+    Parameters
+    ----------
+    name
+        Name of the run's folder.
+    step, steps
+        Steps done and to be done.
+    loss, accuracy
+        Of the step's batch, before the step.
+    d_state
+        State sizes, first block first.
+    cuts
+        Reductions tried in this step.
+    """
+
+    name: str
+    step: int
+    steps: int
+    loss: float
+    accuracy: float
+    d_state: tuple[int, ...]
+    cuts: tuple[Cut, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What came out of a run.
+
+    Parameters
+    ----------
+    test_accuracy, test_loss
+        Of the model of the last step on the whole test set; accuracy in [0, 1].
+    d_state
+        State sizes at the end, first block first.
+    parameters
+        Numbers in the model at the end.
+    steps
+        Length of the run.
+    seconds
+        Training time, reductions included, evaluation excluded, summed over all resumptions.
+    seconds_per_step
+        Median over the run.
+    """
+
+    test_accuracy: float
+    test_loss: float
+    d_state: tuple[int, ...]
+    parameters: int
+    steps: int
+    seconds: float
+    seconds_per_step: float
+
+
+def train(
+    config: TrainConfig,
+    folder: str | Path,
+    *,
+    resume: bool = True,
+    progress: Callable[[Progress], None] | None = None,
+) -> RunResult:
+    """Train a classifier, reducing its state on the way, and return what came out.
+
+    A run that was killed goes on from its checkpoint to the same metrics, bit for bit; a finished one is not repeated.
+    Ctrl-C takes effect between two steps, after a checkpoint.
+
+    Parameters
+    ----------
+    config
+        What to run.
+    folder
+        Where to: see `RunFolder`.
+    resume
+        Go on with what the folder holds; otherwise start afresh and overwrite it.
+    progress
+        Called after every step; its time does not count.
+
+    Raises
+    ------
+    RunError
+        If the folder holds a run with other settings, or the loss stops being finite.
+    KeyboardInterrupt
+        On Ctrl-C, once the checkpoint is written.
+    """
+    run = RunFolder(folder)
+    run.claim(config, fresh=not resume)
+    finished = run.result()
+    if finished is not None:
+        return RunResult(**finished | {"d_state": tuple(finished["d_state"])})
+    with _threads(config.threads):
+        trainer = Trainer(config, load_task(config.task, config.seed), run.load())
+        run.rewind(trainer.logged)
+        run.write_cuts(trainer.cuts)
+        try:
+            _loop(trainer, run, progress or (lambda _: None))
+        except KeyboardInterrupt:
+            run.save(trainer.state_dict())
+            raise
+        return _finish(trainer, run)
+
+
+def _loop(trainer: Trainer, run: RunFolder, progress: Callable[[Progress], None]) -> None:
+    config = trainer.config
+    while True:
+        ended = trainer.step == config.steps
+        due = ended or trainer.step % config.log_every == 0 or trainer.step % config.eval_every == 0
+        if due and trainer.logged < trainer.step:
+            run.append(trainer.line())
+            trainer.logged, trainer.window = trainer.step, Window()
+        if ended or (trainer.step and trainer.step % config.checkpoint_every == 0):
+            run.save(trainer.state_dict())
+        if ended:
+            return
+        with _uninterrupted():
+            cuts = trainer.advance()
+            if cuts:
+                run.write_cuts(trainer.cuts)
+        window, sizes = trainer.window, trainer.model.config.states
+        loss, accuracy = window.loss[-1], window.accuracy[-1]
+        progress(Progress(run.path.name, trainer.step, config.steps, loss, accuracy, sizes, tuple(cuts)))
+
+
+def _finish(trainer: Trainer, run: RunFolder) -> RunResult:
+    trainer.model.save_pretrained(run.model)
+    loss, accuracy = evaluate(trainer.model, trainer.task.test)
+    result = RunResult(
+        test_accuracy=accuracy,
+        test_loss=loss,
+        d_state=trainer.model.config.states,
+        parameters=sum(parameter.numel() for parameter in trainer.model.parameters()),
+        steps=trainer.step,
+        seconds=trainer.elapsed,
+        seconds_per_step=statistics.median(line["seconds_per_step"] for line in run.lines()),
+    )
+    runs = {run.path.name: [run.lines()]}
+    plots.save(plots.learning(runs), run.plots / "learning.png")
+    plots.save(plots.pace(runs), run.plots / "pace.png")
+    if any(cut["hsv"] for cut in run.cuts()):
+        plots.save(plots.spectra(run.cuts()), run.plots / "spectra.png")
+    run.write_result(asdict(result))
+    return result
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the block is done; signals reach the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pending: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pending.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pending:
+        raise KeyboardInterrupt
