@@ -1,0 +1,87 @@
+"""One reduction of a six-layer LRU to a quarter of its states: ours, certified and in float64, and the published recipe.
+
+Both sides run in this process, in turn, on the same layers; the figure to quote is the ratio.
+Run it: `python benchmarks/bench_reduction.py [--sizes 256x256 1024x512] [--rounds 3]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from peers import compressm
+from ssm_balance import Order
+from ssm_zoo.layers import LRU
+from ssm_zoo.reduction import Activations, Limits, WhiteNoise
+from ssm_zoo.reduction.proposal import propose
+
+LAYERS, SEQUENCES, LENGTH = 6, 16, 256
+
+
+def published(layers, order):
+    """Order analysis and reduction, one layer after the other, as the published trainer calls them."""
+    for layer in layers:
+        system = layer.system()
+        lam = system.A.eigenvalues.numpy().astype(np.complex64)
+        B, C = system.B.numpy().astype(np.complex64), (2 * system.C).numpy().astype(np.complex64)
+        compressm.hankel_singular_values(lam, B, C)
+        compressm.reduce(lam, B, C, order)
+
+
+def ours(layers, inputs, order, balancing):
+    """The paired real system in float64, certified."""
+    limits = Limits(condition=np.inf, output_error=np.inf)
+    for layer in layers:
+        assert propose(layer, inputs, balancing, Order(2 * order), limits).certificate is not None
+
+
+def seconds(function, *args):
+    """Time one call."""
+    start = time.perf_counter()
+    function(*args)
+    return time.perf_counter() - start
+
+
+def compare(d_state, d_model, rounds):
+    """Median seconds of each side, and the ratios."""
+    torch.manual_seed(0)
+    layers = [LRU(d_model, d_state) for _ in range(LAYERS)]
+    inputs = torch.randn(SEQUENCES, LENGTH, d_model)
+    sides = {
+        "published": (published, layers, d_state // 4),
+        "white": (ours, layers, inputs, d_state // 4, WhiteNoise()),
+        "activations": (ours, layers, inputs, d_state // 4, Activations()),
+    }
+    times = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, call in sides.items():
+            times[name].append(seconds(*call))
+    row = {name: statistics.median(values) for name, values in times.items()}
+    row |= {f"speed-up, {name}": row["published"] / row[name] for name in ("white", "activations")}
+    return {"N": d_state, "H": d_model, "layers": LAYERS, "rounds": rounds, **{k: round(v, 4) for k, v in row.items()}}
+
+
+def main():
+    """Print one row for each size and keep them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", nargs="+", default=["256x256", "1024x512"])
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    rows = []
+    for size in options.sizes:
+        rows.append(compare(*map(int, size.split("x")), options.rounds))
+        print(json.dumps(rows[-1]), flush=True)
+    machine = {"machine": platform.machine(), "threads": torch.get_num_threads(), "numpy": np.__version__}
+    results = Path(__file__).parent / "results" / "reduction.json"
+    results.parent.mkdir(exist_ok=True)
+    results.write_text(json.dumps({"context": machine, "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Work out the cut of one layer, with its evidence, without touching the layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import ssm_balance as sb
+import torch
+from ssm_gramians import Diagonal, StateSpace
+from torch.func import functional_call
+
+from .._errors import ReductionError
+from .certificate import Certificate, Limits
+from .refit import pull_inside
+
+if TYPE_CHECKING:
+    from ssm_balance import Diagonalization, Selection
+    from torch import Tensor
+
+    from ..layers.base import Reducible, Surgery
+    from .balancing import Balancing
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A cut that could be made: `surgery` is None if the selection keeps (nearly) all states."""
+
+    hsv: np.ndarray
+    slots: int
+    hsv_after: np.ndarray | None = None
+    surgery: Surgery | None = None
+    certificate: Certificate | None = None
+
+
+def propose(layer: Reducible, inputs: Tensor, balancing: Balancing, selection: Selection, limits: Limits) -> Proposal:
+    """Balance, select the order, project, make diagonal, pull unstable poles inside, and measure.
+
+    Parameters
+    ----------
+    layer
+        The layer as it is; not changed.
+    inputs
+        Activations that reach the layer, shape (batch, length, d_model). Every fourth sequence is held out of the
+        balancing, and the error is measured on those; a single sequence serves for both.
+    balancing, selection, limits
+        What is balanced, how many real states are kept (two to a slot), and what counts as a saving.
+
+    Raises
+    ------
+    ReductionError
+        If the layer or its inputs hold NaN or infinity, or the layer is unstable.
+    """
+    system = _checked_system(layer, inputs)
+    seen, probe = _split(inputs)
+    Z_P, Z_Q = balancing.factors(system, seen)
+    projection = sb.balance(Z_P, Z_Q, selection)
+    slots = (selection.select(projection.hsv) + 1) // 2
+    if slots > (1 - limits.least_saving) * layer.d_state:
+        return Proposal(projection.hsv, layer.d_state)
+    modes, order = _fit_in_slots(system, projection, slots)
+    radius = float(np.abs(modes.system.A.eigenvalues).max())
+    if radius >= 1:
+        modes = replace(modes, system=pull_inside(modes.system, system, seen))
+    left, right = projection.left[:, :order] @ modes.left, projection.right[:, :order] @ modes.right
+    surgery = layer.surgery(modes.system, left, right)
+    certificate = Certificate(
+        error_bound=float(sb.error_bound(projection.hsv, order)) if balancing.has_bound else None,
+        hinf_error=sb.peak_gain(system - modes.system)[0],
+        output_error=_output_error(layer, surgery, probe),
+        condition=float(modes.condition),
+        spectral_radius=radius,
+    )
+    Y_P, Y_Q = balancing.factors(modes.system, seen)
+    hsv_after = np.linalg.svd(Y_Q.T @ Y_P, compute_uv=False)[:order]
+    return Proposal(projection.hsv, modes.system.A.eigenvalues.shape[-1], hsv_after, surgery, certificate)
+
+
+def _checked_system(layer: Reducible, inputs: Tensor) -> StateSpace:
+    system = layer.system()
+    A, B, C, D = (M.cpu().numpy() for M in (system.A.eigenvalues, system.B, system.C, system.D))
+    for name, values in {"A": A, "B": B, "C": C, "the activations": inputs.cpu().numpy()}.items():
+        if not np.isfinite(values).all():
+            msg = f"{name} of the layer hold NaN or infinity; want finite values: has the training diverged?"
+            raise ReductionError(msg)
+    if np.abs(A).max() >= 1:
+        worst = A[np.abs(A).argmax()]
+        msg = f"the layer is unstable: it has the pole {worst:.6g} of modulus {abs(worst):.9g}; want every modulus < 1"
+        raise ReductionError(msg)
+    return StateSpace(Diagonal(A, paired=True), B, C, D, dt=system.dt)
+
+
+def _split(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    if len(inputs) == 1:
+        return inputs, inputs
+    held_out = torch.arange(len(inputs)) % 4 == 1
+    return inputs[~held_out], inputs[held_out]
+
+
+def _fit_in_slots(system: StateSpace, projection: sb.Projection, slots: int) -> tuple[Diagonalization, int]:
+    """Return the largest balanced truncation that needs at most so many slots, since a real pole fills a whole one."""
+    order = min(2 * slots, projection.order)
+    largest = sb.project(system, projection.left[:, :order], projection.right[:, :order])
+    while True:
+        A, B, C = largest.A[:order, :order], largest.B[:order], largest.C[:, :order]
+        modes = sb.diagonalize(StateSpace(A, B, C, largest.D, largest.dt))
+        excess = modes.system.A.eigenvalues.shape[-1] - slots
+        if excess <= 0:
+            return modes, order
+        order -= excess
+
+
+def _output_error(layer: Reducible, surgery: Surgery, probe: Tensor) -> float:
+    with torch.no_grad():
+        before = layer(probe)
+        after = functional_call(layer, dict(surgery.parameters), (probe,))
+    return float((after - before).double().norm() / before.double().norm())
