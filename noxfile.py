@@ -92,12 +92,17 @@ def tests_minimum(session: nox.Session) -> None:
 @nox.session(reuse_venv=False)
 @nox.parametrize("package", PACKAGES, ids=PACKAGES)
 def install_alone(session: nox.Session, package: str) -> None:
-    """Build the wheel, install it in an empty environment, and use it there."""
+    """Build the wheel (or take it from the folder after `--`), install it in an empty environment, and use it there."""
     settle(session)
     wheels = Path(session.create_tmp()) / "wheels"
     shutil.rmtree(wheels, ignore_errors=True)
-    sources = [f"packages/{name}" for name in [*SIBLINGS[package], package]]
-    session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), *sources)
+    wheels.mkdir()
+    for name in [*SIBLINGS[package], package]:
+        built = [path for folder in session.posargs for path in Path(folder).glob(f"{name.replace('-', '_')}-*.whl")]
+        if built:
+            shutil.copy(built[0], wheels)
+        else:
+            session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), f"packages/{name}")
     pip_install(session, *map(str, sorted(wheels.glob("*.whl"))))
     session.chdir(session.create_tmp())  # away from the sources
     session.run("python", "-W", "error", str(ROOT / "tests" / "install_alone" / f"{package.replace('-', '_')}.py"))
