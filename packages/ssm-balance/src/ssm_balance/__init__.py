@@ -1,3 +1,40 @@
 """Balanced truncation, error bounds, system norms and order selection for state-space models."""
 
+from ._balance import Projection, balance
+from ._bounds import error_bound
+from ._diagonalize import Diagonalization, diagonalize
+from ._difference import difference
+from ._errors import BalanceError, OrderError, StabilityLossError
+from ._hankel import hankel_singular_values
+from ._order import Energy, Error, Order, Selection
+from ._project import project
+from ._reduction import Reduction
+from .methods import balanced_truncation
+from .norms import GainBracket, h2_norm, hinf_bracket, hinf_norm, peak_gain
+
 __version__ = "0.1.0.dev0"
+
+__all__ = [
+    "BalanceError",
+    "Diagonalization",
+    "Energy",
+    "Error",
+    "GainBracket",
+    "Order",
+    "OrderError",
+    "Projection",
+    "Reduction",
+    "Selection",
+    "StabilityLossError",
+    "balance",
+    "balanced_truncation",
+    "diagonalize",
+    "difference",
+    "error_bound",
+    "h2_norm",
+    "hankel_singular_values",
+    "hinf_bracket",
+    "hinf_norm",
+    "peak_gain",
+    "project",
+]

@@ -1,0 +1,131 @@
+"""Two factors in, one projection out: the square-root method, on arrays alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from array_api_compat import array_namespace
+
+from ssm_gramians import NonFiniteError
+
+from ._arrays import adjoint, in_double, product
+from ._errors import OrderError
+from ._order import as_selection
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Inexact
+
+    from ._arrays import Array
+    from ._order import Selection
+
+
+@dataclass(frozen=True)
+class Projection:
+    """leftᴴ right = I: the oblique projection x ≈ right (leftᴴ x) onto the states that matter most.
+
+    Parameters
+    ----------
+    left, right
+        W and V, shape (..., n, r).
+    hsv
+        All Hankel singular values, descending, shape (..., n), float64.
+    """
+
+    left: Inexact[Array, "*batch n r"]
+    right: Inexact[Array, "*batch n r"]
+    hsv: Float[Array, "*batch n"]
+
+    @property
+    def order(self) -> int:
+        """r, the number of states kept."""
+        return self.left.shape[-1]
+
+
+def balance(
+    Z_P: Inexact[Array, "*batch n k"], Z_Q: Inexact[Array, "*batch n l"], selection: int | Selection
+) -> Projection:
+    r"""Z_Qᴴ Z_P = U Σ Vᴴ gives left = Z_Q U_r Σ_r^{-1/2} and right = Z_P V_r Σ_r^{-1/2}.
+
+    P = Z_P Z_Pᴴ and Q = Z_Q Z_Qᴴ may come from an equation, from state and adjoint snapshots, or one from each.
+    In the new coordinates both are Σ_r. Nothing is squared or inverted but the σ that are kept.
+
+    Only values above eps · max(n, k, l) · σ₁, the rounding of the product, can be kept: a larger order is lowered
+    to the number of those, so `Projection.order` may be less than was asked. What is lost is of the size of rounding.
+
+    Parameters
+    ----------
+    Z_P, Z_Q
+        Factors of the controllability and the observability Gramian. Arithmetic is in double precision, whatever comes.
+    selection
+        The order, or the rule that finds it from the values.
+
+    Returns
+    -------
+    projection
+        Of the same array kind as the factors.
+
+    Raises
+    ------
+    OrderError
+        If the rule asks for an order outside 1 … n; if every value is zero; if the members of a batch have not all
+        as many values above rounding as their common order needs.
+    NonFiniteError
+        If a factor holds NaN or infinity.
+
+    References
+    ----------
+    M. S. Tombs, I. Postlethwaite, Int. J. Control 46 (1987) 1319-1330.
+    A. J. Laub, M. T. Heath, C. C. Paige, R. C. Ward, IEEE Trans. Automat. Control 32 (1987) 115-122.
+    """
+    xp = array_namespace(Z_P, Z_Q)
+    rule = as_selection(selection)
+    Z_P, Z_Q = _checked(Z_P), _checked(Z_Q)
+    U, sigma, Vh = xp.linalg.svd(product(adjoint(Z_Q), Z_P), full_matrices=False)
+    hsv = _one_per_state(sigma, Z_P.shape[-2])
+    order = _attainable(rule.select(hsv), sigma, max(*Z_P.shape[-2:], Z_Q.shape[-1]))
+    weight = 1 / xp.sqrt(sigma[..., None, :order])  # (..., 1, r)
+    left = product(Z_Q, U[..., :order]) * weight
+    right = product(Z_P, adjoint(Vh[..., :order, :])) * weight
+    return Projection(left, right, hsv)
+
+
+def singular_values_of_product(Z_P, Z_Q):
+    """σ(Z_Qᴴ Z_P), one per state, without the vectors."""
+    xp = array_namespace(Z_P, Z_Q)
+    Z_P, Z_Q = _checked(Z_P), _checked(Z_Q)
+    return _one_per_state(xp.linalg.svdvals(product(adjoint(Z_Q), Z_P)), Z_P.shape[-2])
+
+
+def _checked(Z):
+    xp = array_namespace(Z)
+    if not bool(xp.all(xp.isfinite(Z))):
+        msg = f"a Gramian factor of shape {tuple(Z.shape)} holds NaN or infinity; check the matrices it was made from"
+        raise NonFiniteError(msg)
+    return in_double(Z)
+
+
+def _one_per_state(sigma, states):
+    """Fill with zeros what a thin factor leaves out; drop the zeros that a wide one adds."""
+    xp = array_namespace(sigma)
+    missing = max(states - sigma.shape[-1], 0)
+    zeros = xp.zeros((*sigma.shape[:-1], missing), dtype=sigma.dtype, device=sigma.device)
+    return xp.concat([sigma[..., :states], zeros], axis=-1)
+
+
+def _attainable(order, sigma, size):
+    xp = array_namespace(sigma)
+    floor = xp.finfo(sigma.dtype).eps * size * sigma[..., :1]
+    ranks = xp.sum(xp.astype(sigma > floor, xp.int64), axis=-1)
+    if 0 in ranks.shape:
+        return order
+    lowest, highest = int(xp.min(ranks)), int(xp.max(ranks))
+    order = min(order, highest)
+    if lowest < max(order, 1):
+        msg = (
+            f"order {order} needs as many Hankel singular values above rounding; got {lowest}"
+            + (" (the input does not reach the output)" if lowest == 0 else " in one member of the batch")
+            + "; ask for a lower order, or reduce that system by itself"
+        )
+        raise OrderError(msg)
+    return order

@@ -1,0 +1,25 @@
+"""Every exception that this package adds to those of ssm_gramians."""
+
+
+class BalanceError(Exception):
+    """Base of the errors raised here."""
+
+
+class OrderError(BalanceError, ValueError):
+    """The wanted order, energy or error cannot be had."""
+
+
+class StabilityLossError(BalanceError, ArithmeticError):
+    """Rounding has made the reduced system unstable; the cut is refused.
+
+    Parameters
+    ----------
+    message
+        What was got, what was wanted, what to do.
+    pole
+        The pole outside the stable region.
+    """
+
+    def __init__(self, message: str, pole: complex):
+        super().__init__(message)
+        self.pole = pole

@@ -1,0 +1,45 @@
+"""Hankel singular values: how much each state matters to the map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ssm_gramians import StateSpace, gramian_factors
+
+from ._arrays import Array
+from ._balance import singular_values_of_product
+from ._stability import require_stable
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+
+def hankel_singular_values(
+    system: StateSpace, *, solver: object = None, backend: object = None
+) -> Float[Array, "*batch order"]:
+    r"""σ = √eig(P Q), computed as the singular values of Z_Qᴴ Z_P, which keeps twice the digits.
+
+    The absolute accuracy is a small multiple of eps · σ₁, given factors as accurate.
+
+    Parameters
+    ----------
+    system
+        Dense, diagonal or paired; one or a batch. Arithmetic is in double precision, whatever comes.
+    solver, backend
+        As for `ssm_gramians.gramian_factors`.
+
+    Returns
+    -------
+    hsv
+        Descending, float64, one for each state; a paired system has 2n.
+
+    Raises
+    ------
+    InstabilityError
+        If a pole does not decay.
+    NonFiniteError
+        If a matrix holds NaN or infinity.
+    """
+    require_stable(system)
+    Z_P, Z_Q = gramian_factors(system, solver=solver, backend=backend)
+    return singular_values_of_product(Z_P, Z_Q)

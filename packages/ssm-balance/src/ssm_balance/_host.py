@@ -1,0 +1,33 @@
+"""A system as NumPy arrays in double precision, for the algorithms that exist only in LAPACK."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ssm_gramians import Diagonal, StateSpace
+
+from ._arrays import in_double
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ._arrays import Array
+
+
+def on_host(system: StateSpace) -> StateSpace:
+    """Return the system with NumPy arrays; those of Torch must be on the CPU and need no gradient."""
+    return _mapped(system, lambda matrix: np.asarray(in_double(matrix)))
+
+
+def members(system: StateSpace) -> Iterator[StateSpace]:
+    """Yield the systems of a batch one by one."""
+    for index in np.ndindex(system.batch_shape):
+        yield _mapped(system, lambda matrix, index=index: matrix[index])  # type: ignore[misc]
+
+
+def _mapped(system: StateSpace, change: Callable[[Array], Array]) -> StateSpace:
+    A = system.A
+    A = Diagonal(change(A.eigenvalues), A.paired) if isinstance(A, Diagonal) else change(A)
+    return StateSpace(A, change(system.B), change(system.C), change(system.D), system.dt)

@@ -1,0 +1,7 @@
+"""How large a map is: one file for each norm."""
+
+from .h2 import h2_norm
+from .hinf import GainBracket, hinf_bracket, hinf_norm
+from .peak import peak_gain
+
+__all__ = ["GainBracket", "h2_norm", "hinf_bracket", "hinf_norm", "peak_gain"]
