@@ -143,7 +143,7 @@ def docs(session: nox.Session) -> None:
     """Build the site into site/; a broken link or a missing name is an error."""
     settle(session)
     pip_install(session, *group("docs"))
-    session.run("mkdocs", "build", "--strict", *session.posargs)
+    session.run("mkdocs", "build", "--strict", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session(default=False)
@@ -151,7 +151,7 @@ def docs_serve(session: nox.Session) -> None:
     """Serve the site on this machine and rebuild it on every change."""
     settle(session)
     pip_install(session, *group("docs"))
-    session.run("mkdocs", "serve", *session.posargs)
+    session.run("mkdocs", "serve", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session(default=False)
