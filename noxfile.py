@@ -105,7 +105,7 @@ def install_alone(session: nox.Session, package: str) -> None:
             session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), f"packages/{name}")
     pip_install(session, *map(str, sorted(wheels.glob("*.whl"))))
     session.chdir(session.create_tmp())  # away from the sources
-    session.run("python", "-W", "error", str(ROOT / "tests" / "install_alone" / f"{package.replace('-', '_')}.py"))
+    session.run("python", "-W", "error", str(ROOT / "tests" / "install_alone" / f"use_{package.replace('-', '_')}.py"))
 
 
 @nox.session
