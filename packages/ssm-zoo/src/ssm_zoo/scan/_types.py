@@ -1,0 +1,3 @@
+from typing import Literal, TypeAlias
+
+Implementation: TypeAlias = Literal["auto", "reference", "associative", "numba"]
