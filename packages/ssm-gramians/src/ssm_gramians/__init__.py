@@ -1,5 +1,6 @@
 """Lyapunov, Stein and Sylvester solvers for state-space models: batched, structured, on any array library."""
 
+from ._equations import Equation, Lyapunov, Stein, Sylvester
 from ._errors import (
     BackendNotAvailableError,
     ConvergenceError,
@@ -11,25 +12,41 @@ from ._errors import (
     SingularEquationError,
     UnsupportedError,
 )
+from ._friendly import solve_continuous_lyapunov, solve_discrete_lyapunov, solve_sylvester
 from ._gramians import controllability_gramian, gramian_factors, observability_gramian
+from ._solution import Solution, Status
+from ._solve import solve
 from ._structure import Diagonal
 from ._system import StateSpace
 from .backends import Backend, available_backends, get_backend, register_backend
+from .solvers import Auto, BartelsStewart, ClosedForm, Kronecker, Solver, SquaredSmith
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "Auto",
     "Backend",
     "BackendNotAvailableError",
+    "BartelsStewart",
+    "ClosedForm",
     "ConvergenceError",
     "Diagonal",
     "DtypeError",
+    "Equation",
     "GramiansError",
     "InstabilityError",
+    "Kronecker",
+    "Lyapunov",
     "NonFiniteError",
     "ShapeError",
     "SingularEquationError",
+    "Solution",
+    "Solver",
+    "SquaredSmith",
     "StateSpace",
+    "Status",
+    "Stein",
+    "Sylvester",
     "UnsupportedError",
     "available_backends",
     "controllability_gramian",
@@ -37,4 +54,8 @@ __all__ = [
     "gramian_factors",
     "observability_gramian",
     "register_backend",
+    "solve",
+    "solve_continuous_lyapunov",
+    "solve_discrete_lyapunov",
+    "solve_sylvester",
 ]

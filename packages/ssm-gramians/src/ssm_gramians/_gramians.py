@@ -1,59 +1,237 @@
-"""Gramians of a system, and their factors (first version)."""
+"""Gramians of a system, and their factors."""
 
 from __future__ import annotations
 
-from ._arrays import Array, adjoint, as_double, conj, imag, namespace, real
-from ._errors import InstabilityError
+from typing import TYPE_CHECKING, Any
+
+from ._arrays import Array, adjoint, as_double, check_finite, namespace, promote, real
+from ._equations import Lyapunov, Stein
+from ._errors import InstabilityError, UnsupportedError
+from ._solution import Status
+from ._solve import solve
 from ._structure import Diagonal, stack_real
 from ._system import StateSpace
-from .backends import get_backend
+from .backends import Backend, get_backend
+from .solvers import Solver
+from .solvers.closed_form import geometric_weighting, weigh_modes
+from .solvers.smith import cayley, horizon_factor, stein_factor
+
+if TYPE_CHECKING:
+    from jaxtyping import Inexact
 
 
-def _denominator(a, b, discrete):
-    return 1 - a[..., :, None] * conj(b)[..., None, :] if discrete else -(a[..., :, None] + conj(b)[..., None, :])
+def controllability_gramian(
+    system: StateSpace,
+    *,
+    horizon: int | None = None,
+    average: bool = False,
+    solver: Solver | None = None,
+    backend: str | Backend | None = None,
+) -> Inexact[Array, "*batch order order"]:
+    r"""$P = \sum_k A^k B B^H (A^k)^H$, or $\int_0^\infty e^{At} B B^H e^{A^H t}\,dt$ in continuous time.
 
+    It solves $A P A^H - P + B B^H = 0$, or $A P + P A^H + B B^H = 0$.
 
-def controllability_gramian(system, *, horizon=None, solver=None, backend=None):
-    xp = namespace(system.B)
-    poles = system.poles()
-    if not bool(xp.all(xp.abs(poles) < 1 if system.is_discrete else real(poles) < 0)):
-        raise InstabilityError("unstable")
-    A, B = system.A, system.B
+    Parameters
+    ----------
+    system
+        Stable, unless a horizon is given. Paired systems give the real Gramian of order 2n.
+    horizon
+        Number of steps L that are summed, k < L, in discrete time; all of them if None.
+    average
+        Return the mean over the horizons 1..L: weights 1 - k/L.
+    solver
+        The algorithm for the infinite horizon; `Auto()` if None.
+    backend
+        A name or a `Backend`; by the type of the arrays if None.
+
+    Returns
+    -------
+    Array
+        P, Hermitian, shape (..., order, order), of the library, device and precision of the system.
+
+    Raises
+    ------
+    InstabilityError
+        If a mode does not decay and no horizon is given.
+    NonFiniteError
+        If the system has NaN or infinite entries.
+    UnsupportedError
+        If a horizon is given in continuous time, or the solver cannot serve here.
+    """
+    _check_horizon(system, horizon, average)
+    _check_finite(system)
+    if horizon is None:
+        check_stability(system)
+        return _infinite_gramian(system, solver, backend)
+    A, B = system.A, _input_matrix(system)
     if isinstance(A, Diagonal):
-        lam = A.eigenvalues
-        P = (B @ adjoint(B)) / _denominator(lam, lam, system.is_discrete)
-        if not A.paired:
-            return P
-        S = (B @ B.mT) / _denominator(lam, conj(lam), system.is_discrete)
-        return (
-            xp.concat(
-                (xp.concat((real(P + S), imag(S - P)), axis=-1), xp.concat((imag(S + P), real(P - S)), axis=-1)),
-                axis=-2,
-            )
-            / 2
-        )
-    if system.is_discrete:
-        X, M = B @ adjoint(B), A
-        for _ in range(60):
-            X, M = X + M @ X @ adjoint(M), M @ M
-        return X
-    import numpy as np
-    from scipy.linalg import solve_continuous_lyapunov
-
-    return xp.asarray(solve_continuous_lyapunov(np.asarray(A), -np.asarray(B @ adjoint(B))))
+        return _hermitian(weigh_modes(A, B @ adjoint(B), geometric_weighting(horizon, average=average)))
+    Z = horizon_factor(*promote(A, B), horizon, average=average)
+    return Z @ adjoint(Z)
 
 
-def observability_gramian(system, *, horizon=None, average=False, solver=None, backend=None):
-    return controllability_gramian(system.dual(), horizon=horizon, solver=solver, backend=backend)
+def observability_gramian(
+    system: StateSpace,
+    *,
+    horizon: int | None = None,
+    average: bool = False,
+    solver: Solver | None = None,
+    backend: str | Backend | None = None,
+) -> Inexact[Array, "*batch order order"]:
+    r"""$Q = \sum_k (A^k)^H C^H C A^k$, or $\int_0^\infty e^{A^H t} C^H C e^{At}\,dt$ in continuous time.
+
+    It is the controllability Gramian of the dual system $(A^H, C^H)$, and everything said there holds here.
+
+    Parameters
+    ----------
+    system
+        Stable, unless a horizon is given. Paired systems give the real Gramian of order 2n.
+    horizon
+        Number of steps L that are summed, k < L, in discrete time; all of them if None.
+    average
+        Return the mean over the horizons 1..L: weights 1 - k/L.
+    solver
+        The algorithm for the infinite horizon; `Auto()` if None.
+    backend
+        A name or a `Backend`; by the type of the arrays if None.
+
+    Returns
+    -------
+    Array
+        Q, Hermitian, shape (..., order, order).
+
+    Raises
+    ------
+    InstabilityError
+        If a mode does not decay and no horizon is given.
+    """
+    return controllability_gramian(system.dual(), horizon=horizon, average=average, solver=solver, backend=backend)
 
 
-def gramian_factors(system, *, horizon=None, average=False, solver=None, backend=None):
-    A = (
-        Diagonal(as_double(system.A.eigenvalues), system.A.paired)
-        if isinstance(system.A, Diagonal)
-        else as_double(system.A)
-    )
-    system = StateSpace(A, as_double(system.B), as_double(system.C), as_double(system.D), system.dt)
-    P, Q = controllability_gramian(system), observability_gramian(system)
-    be = get_backend(P)
-    return be.factor(P), be.factor(Q)
+def gramian_factors(
+    system: StateSpace,
+    *,
+    horizon: int | None = None,
+    average: bool = False,
+    solver: Solver | None = None,
+    backend: str | Backend | None = None,
+) -> tuple[Inexact[Array, "*batch order k"], Inexact[Array, "*batch order k"]]:
+    r"""Return $Z_P$ and $Z_Q$ with $P = Z_P Z_P^H$ and $Q = Z_Q Z_Q^H$, in double precision whatever the input.
+
+    Hankel singular values are the singular values of $Z_Q^H Z_P$. Factors of dense systems are summed as factors, so
+    that small ones keep digits that P has lost; Gramians of diagonal systems come in closed form and are factored
+    after scaling to unit diagonal. A float32 system is converted to float64 first: this is the one place where the
+    precision of the input is not kept, since half the digits of a Gramian are lost to its condition.
+
+    Parameters
+    ----------
+    system
+        Stable, unless a horizon is given.
+    horizon
+        Number of steps L that are summed, in discrete time; all of them if None.
+    average
+        Take the mean over the horizons 1..L: weights 1 - k/L.
+    solver
+        Solve for the Gramians with it and factor them; None for the above.
+    backend
+        A name or a `Backend`; by the type of the arrays if None.
+
+    Returns
+    -------
+    tuple
+        $Z_P$ and $Z_Q$, shapes (..., order, k) with k <= order: float64 for real and paired systems, else complex128.
+
+    Raises
+    ------
+    InstabilityError
+        If a mode does not decay and no horizon is given.
+    """
+    system = _in_double(system)
+    _check_horizon(system, horizon, average)
+    _check_finite(system)
+    if horizon is None:
+        check_stability(system)
+    chosen = get_backend(system.B if backend is None else backend)
+    options: dict[str, Any] = {"horizon": horizon, "average": average, "solver": solver, "backend": chosen}
+    return _factor(system, options), _factor(system.dual(), options)
+
+
+def check_stability(system: StateSpace) -> None:
+    """Raise InstabilityError, naming the worst pole, unless every mode decays.
+
+    Where the library has no eigenvalue solver, the Gramian iteration finds out by itself.
+    """
+    try:
+        poles = system.poles()
+    except UnsupportedError:
+        return
+    xp = namespace(poles)
+    growth = xp.abs(poles) - 1 if system.is_discrete else real(poles)
+    if bool(xp.all(growth < 0)):
+        return
+    worst = complex(xp.reshape(poles, (-1,))[int(xp.argmax(growth))])
+    region = f"|z| = {abs(worst):.17g}; want < 1" if system.is_discrete else f"Re s = {worst.real:.17g}; want < 0"
+    msg = f"the system has a pole at {worst:.6g}, {region}: it has no infinite Gramian (a finite horizon= has one)"
+    raise InstabilityError(msg, worst)
+
+
+def _factor(system: StateSpace, options: dict[str, Any]) -> Array:
+    backend, horizon = options["backend"], options["horizon"]
+    if not isinstance(system.A, Diagonal) and options["solver"] is None:
+        A, B = promote(system.A, system.B)
+        if horizon is not None:
+            return horizon_factor(A, B, horizon, average=options["average"])
+        if not system.is_discrete:
+            A, shifted, scale = cayley(A, backend)
+            B = namespace(A).sqrt(scale) * (shifted @ B)
+        Z = stein_factor(A, B, backend)
+        if Z is not None:
+            return Z
+    if horizon is None:
+        return backend.factor(_infinite_gramian(system, options["solver"], backend))
+    return backend.factor(controllability_gramian(system, **options))
+
+
+def _infinite_gramian(system: StateSpace, solver: Solver | None, backend: str | Backend | None) -> Array:
+    B = _input_matrix(system)
+    kind = Stein if system.is_discrete else Lyapunov
+    solution = solve(kind(system.A, B @ adjoint(B)), solver, backend)
+    if solution.status is Status.DIVERGED:
+        msg = f"{solution.status.value} It has no infinite Gramian (a finite horizon= has one)"
+        raise InstabilityError(msg)
+    return _hermitian(solution.unwrap())
+
+
+def _input_matrix(system: StateSpace) -> Array:
+    paired = isinstance(system.A, Diagonal) and system.A.paired
+    return stack_real(system.B) if paired else system.B
+
+
+def _hermitian(X: Array) -> Array:
+    return (X + adjoint(X)) / 2
+
+
+def _in_double(system: StateSpace) -> StateSpace:
+    A = system.A
+    A = Diagonal(as_double(A.eigenvalues), A.paired) if isinstance(A, Diagonal) else as_double(A)
+    return StateSpace(A, as_double(system.B), as_double(system.C), as_double(system.D), system.dt)
+
+
+def _check_finite(system: StateSpace) -> None:
+    A = system.A.eigenvalues if isinstance(system.A, Diagonal) else system.A
+    check_finite(A=A, B=system.B, C=system.C)
+
+
+def _check_horizon(system: StateSpace, horizon: int | None, average: bool) -> None:
+    if horizon is None:
+        if average:
+            msg = "average=True needs a horizon: pass horizon=L"
+            raise ValueError(msg)
+        return
+    if not system.is_discrete:
+        msg = "horizon counts steps, and the system has none (dt=0); want a system with dt > 0"
+        raise UnsupportedError(msg)
+    if horizon != int(horizon) or horizon < 1:
+        msg = f"horizon is {horizon}; want a whole number of steps, at least 1"
+        raise ValueError(msg)

@@ -24,7 +24,7 @@ from ._errors import DtypeError, ShapeError, UnsupportedError
 from ._structure import Diagonal, Matrix, adjoint_of, stack_real, times
 
 if TYPE_CHECKING:
-    from jaxtyping import Complex, Float, Inexact
+    from jaxtyping import Complex, Inexact
 
 _CHUNK = 1 << 22  # complex numbers in one temporary of the transfer function: 64 MiB in double precision
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from .._arrays import Array, adjoint, namespace, real
-from .._errors import UnsupportedError
+from .._arrays import Array, adjoint, conj, namespace, real
+from .._errors import SingularEquationError, UnsupportedError
 
 if TYPE_CHECKING:
     from jaxtyping import Complex, Float, Inexact
@@ -21,11 +21,13 @@ class Backend:
     `"array"`                 the array API standard with its `linalg` extension
     `"eigenvalues"`           `eigenvalues(A)` of a general matrix
     `"schur"`                 `schur(A)`
-    `"triangular_sylvester"`  `triangular_sylvester(S, T, Q)`
+    `"triangular"`            `triangular_sylvester(S, T, Q)` and `triangular_stein(S, T, Q)`
     `"pivoted_cholesky"`      `factor(X)` by Cholesky with diagonal pivoting
-    `"diagonal_kernel"`       `divide(...)` as one fused loop
+    `"diagonal_kernel"`       `stein_quotient` and `lyapunov_quotient` as one fused loop
     `"autograd"`              gradients flow through every generic algorithm
     ========================  =================================================================================
+
+    To write one, override the methods behind the words it adds and run `ssm_gramians.testing.BackendConformance`.
     """
 
     name: ClassVar[str] = "array"
@@ -47,19 +49,52 @@ class Backend:
         """Return the Frobenius norm of each matrix."""
         return namespace(X).linalg.matrix_norm(X)
 
+    def stein_quotient(
+        self, G: Inexact[Array, "*batch n n"], a: Inexact[Array, "*batch n"], b: Inexact[Array, "*batch n"]
+    ) -> Inexact[Array, "*batch n n"]:
+        r"""Return $G_{ij} / (1 - a_i \bar b_j)$."""
+        from ..solvers.closed_form import one_minus_product
+
+        return _quotient(G, one_minus_product(a, b))
+
+    def lyapunov_quotient(
+        self, G: Inexact[Array, "*batch n n"], a: Inexact[Array, "*batch n"], b: Inexact[Array, "*batch n"]
+    ) -> Inexact[Array, "*batch n n"]:
+        r"""Return $-G_{ij} / (a_i + \bar b_j)$."""
+        return _quotient(G, -(a[..., :, None] + conj(b)[..., None, :]))
+
+    def solve(self, A: Inexact[Array, "*batch n n"], B: Inexact[Array, "*batch n k"]) -> Inexact[Array, "*batch n k"]:
+        """Return X with A X = B.
+
+        Raises
+        ------
+        SingularEquationError
+            If A is exactly singular.
+        """
+        try:
+            return namespace(A).linalg.solve(A, B)
+        except (ValueError, RuntimeError) as error:  # the libraries agree on neither the class nor the text
+            raise SingularEquationError(str(error)) from error
+
     def eigenvalues(self, A: Inexact[Array, "*batch n n"]) -> Complex[Array, "*batch n"]:
         """Return the eigenvalues of a general matrix."""
-        raise self._lacks("eigenvalues")
+        raise lacking(self, "eigenvalues")
 
     def schur(self, A: Inexact[Array, "n n"]) -> tuple[Inexact[Array, "n n"], Inexact[Array, "n n"]]:
         r"""Return U and T with $A = U T U^H$, T upper (quasi-)triangular."""
-        raise self._lacks("schur")
+        raise lacking(self, "schur")
 
     def triangular_sylvester(
         self, S: Inexact[Array, "n n"], T: Inexact[Array, "m m"], Q: Inexact[Array, "n m"]
     ) -> Inexact[Array, "n m"]:
-        r"""Return X with $S X + X T^H = Q$ for upper (quasi-)triangular S and T."""
-        raise self._lacks("triangular_sylvester")
+        r"""Return X with $S X + X T^H + Q = 0$ for small upper (quasi-)triangular S and T."""
+        raise lacking(self, "triangular")
+
+    def triangular_stein(
+        self, S: Complex[Array, "n n"], T: Complex[Array, "m m"], Q: Complex[Array, "n m"]
+    ) -> Complex[Array, "n m"]:
+        r"""Return X with $S X T^H - X + Q = 0$ for small upper triangular S and T."""
+        raise lacking(self, "triangular")
 
     def factor(self, X: Inexact[Array, "*batch n n"]) -> Inexact[Array, "*batch n k"]:
         r"""Return Z with $X = Z Z^H$, exact relative to the diagonal: $|E_{ij}| \lesssim \epsilon\sqrt{X_{ii}X_{jj}}$.
@@ -76,15 +111,25 @@ class Backend:
     def synchronize(self) -> None:
         """Wait until the device has done what was asked of it, for timing."""
 
-    def _lacks(self, capability: str) -> UnsupportedError:
-        return UnsupportedError(
-            f"backend {self.name!r} does not provide {capability!r} (it provides {', '.join(sorted(self.provides))}); "
-            "choose another backend or a solver that needs less"
-        )
+
+def lacking(backend: Backend, capability: str) -> UnsupportedError:
+    """Return the error for a capability that a backend does not provide."""
+    return UnsupportedError(
+        f"backend {backend.name!r} does not provide {capability!r} (it provides {', '.join(sorted(backend.provides))}); "
+        "choose another backend or a solver that needs less"
+    )
+
+
+def _quotient(G: Array, denominator: Array) -> Array:
+    """Return G / denominator with NaN, but no warning, where two eigenvalues cancel."""
+    xp = namespace(G)
+    zero = denominator == 0
+    safe = xp.where(zero, xp.ones_like(denominator), denominator)
+    return xp.where(zero, xp.asarray(float("nan"), dtype=G.dtype), G / safe)
 
 
 def unit_diagonal(X: Inexact[Array, "*batch n n"]) -> tuple[Float[Array, "*batch n"], Inexact[Array, "*batch n n"]]:
-    r"""Return s and U with $X = \mathrm{diag}(s)\,U\,\mathrm{diag}(s)$, U Hermitian with unit diagonal (or a zero row)."""
+    r"""Return s and U with $X = \mathrm{diag}(s)\,U\,\mathrm{diag}(s)$, diag U = 1 (or 0)."""
     xp = namespace(X)
     diagonal = real(xp.linalg.diagonal(X))
     scale = xp.sqrt(xp.clip(diagonal, 0.0))

@@ -20,9 +20,7 @@ class ScipyBackend(Backend):
     """NumPy arrays: Schur forms, triangular solves and pivoted Cholesky from LAPACK."""
 
     name: ClassVar[str] = "scipy"
-    provides: ClassVar[frozenset[str]] = frozenset(
-        {"array", "eigenvalues", "pivoted_cholesky", "schur", "triangular_sylvester"}
-    )
+    provides: ClassVar[frozenset[str]] = frozenset({"array", "eigenvalues", "pivoted_cholesky", "schur", "triangular"})
 
     def owns(self, array: Array) -> bool:
         """Say whether this is a NumPy array."""
@@ -40,13 +38,27 @@ class ScipyBackend(Backend):
     def triangular_sylvester(
         self, S: Inexact[Array, "n n"], T: Inexact[Array, "m m"], Q: Inexact[Array, "n m"]
     ) -> Inexact[Array, "n m"]:
-        r"""Return X with $S X + X T^H = Q$ by LAPACK's `trsyl`, heeding its scale and its report of a singular pencil."""
+        r"""Return X with $S X + X T^H + Q = 0$ by LAPACK's `trsyl`, heeding what it reports."""
         (trsyl,) = linalg.get_lapack_funcs(("trsyl",), (S, T, Q))
         X, scale, info = trsyl(S, T, Q, tranb="C")
         if info != 0 or scale == 0:
-            msg = "S and -T^H share an eigenvalue to working precision: there is no unique X"
+            msg = "two eigenvalues cancel to working precision: there is no unique X"
             raise SingularEquationError(msg)
-        return X / scale
+        return X / -scale
+
+    def triangular_stein(
+        self, S: Complex[Array, "n n"], T: Complex[Array, "m m"], Q: Complex[Array, "n m"]
+    ) -> Complex[Array, "n m"]:
+        r"""Return X with $S X T^H - X + Q = 0$, a column at a time from the last: $(I - \bar t_{jj} S) x_j = g_j$."""
+        (trtrs,) = linalg.get_lapack_funcs(("trtrs",), (S, Q))
+        eye, X = np.eye(S.shape[-1], dtype=S.dtype), np.zeros_like(Q)
+        for j in reversed(range(Q.shape[-1])):
+            right = Q[:, j] + S @ (X[:, j + 1 :] @ T[j, j + 1 :].conj())
+            X[:, j], info = trtrs(eye - T[j, j].conj() * S, right)
+            if info != 0:
+                msg = "two eigenvalues have the product 1: there is no unique X"
+                raise SingularEquationError(msg)
+        return X
 
     def factor(self, X: Inexact[Array, "*batch n n"]) -> Inexact[Array, "*batch n k"]:
         """Return the pivoted Cholesky factor of the matrix scaled to unit diagonal; thinner if the rank is smaller."""

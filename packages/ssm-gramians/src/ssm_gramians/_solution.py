@@ -1,0 +1,87 @@
+"""What a solver hands back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from ._arrays import Array, namespace
+from ._equations import Equation, relative_residual
+from ._errors import ConvergenceError, SingularEquationError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Inexact
+
+
+class Status(Enum):
+    """How a solve ended; the value is the message. For a batch, the worst of its systems."""
+
+    CONVERGED = "the residual is at rounding level, or the iteration met its tolerance"
+    INACCURATE = "the equation is so close to singular that the residual is far above rounding"
+    STEPS_EXHAUSTED = "the step limit came before the tolerance: raise max_steps, or use a direct solver"
+    DIVERGED = "the iteration grew without bound: is every mode of A stable?"
+    SINGULAR = "the equation has no unique solution: two eigenvalues cancel"
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """The answer and how far to trust it.
+
+    Parameters
+    ----------
+    value
+        X, shape (..., n, m); NaN if the equation is singular.
+    status
+        How the solve ended, the worst over the batch.
+    residual
+        Relative residual of each system, shape (...): the norm of the sum of the terms over the sum of their norms.
+    steps
+        Iterations taken; 0 for a direct solver.
+    """
+
+    value: Inexact[Array, "*batch n m"]
+    status: Status
+    residual: Float[Array, "*batch"]
+    steps: int = 0
+
+    @property
+    def converged(self) -> bool:
+        """Say whether the value may be used."""
+        return self.status is Status.CONVERGED
+
+    def unwrap(self) -> Inexact[Array, "*batch n m"]:
+        """Return the value.
+
+        Raises
+        ------
+        SingularEquationError
+            If there is no unique solution, or none to working precision.
+        ConvergenceError
+            If an iteration ended too early or diverged.
+        """
+        if self.converged:
+            return self.value
+        kind = SingularEquationError if self.status in {Status.SINGULAR, Status.INACCURATE} else ConvergenceError
+        xp = namespace(self.residual)
+        worst = float(xp.max(self.residual)) if self.residual.size else 0.0
+        msg = f"{self.status.value} (worst relative residual {worst:.1e} after {self.steps} steps)"
+        raise kind(msg)
+
+
+def direct_solution(equation: Equation, X: Inexact[Array, "*batch n m"]) -> Solution:
+    """Judge what a direct solver found by its residual."""
+    xp = namespace(X)
+    residual = relative_residual(equation, X)
+    # A backward-stable solve leaves a few n eps; a hundred times that tells rounding from a solution without a digit.
+    limit = 100 * (X.shape[-2] + X.shape[-1]) * float(xp.finfo(X.dtype).eps)
+    if not bool(xp.all(xp.isfinite(X))):
+        return Solution(X, Status.SINGULAR, residual)
+    return Solution(X, Status.CONVERGED if bool(xp.all(residual <= limit)) else Status.INACCURATE, residual)
+
+
+def singular_solution(equation: Equation) -> Solution:
+    """Return NaN for an equation that a direct solver found singular."""
+    X = sum(term * float("nan") for term in equation.terms(equation.Q))
+    xp = namespace(X)
+    return Solution(X, Status.SINGULAR, xp.linalg.matrix_norm(X))

@@ -1,0 +1,85 @@
+"""NumPy arrays with compiled, multi-threaded loops for diagonal systems."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numba
+import numpy as np
+
+from ..solvers.closed_form import one_minus_square
+from .scipy import ScipyBackend
+
+if TYPE_CHECKING:
+    from jaxtyping import Inexact
+
+    from .._arrays import Array
+
+
+class NumbaBackend(ScipyBackend):
+    """What `scipy` does, with one fused pass over memory where the closed form takes a dozen.
+
+    The first call compiles, for about a second; the result is cached on disk.
+    """
+
+    name: ClassVar[str] = "numba"
+    provides: ClassVar[frozenset[str]] = ScipyBackend.provides | {"diagonal_kernel"}
+
+    def stein_quotient(
+        self, G: Inexact[Array, "*batch n n"], a: Inexact[Array, "*batch n"], b: Inexact[Array, "*batch n"]
+    ) -> Inexact[Array, "*batch n n"]:
+        r"""Return $G_{ij} / (1 - a_i \bar b_j)$ to full relative accuracy, as `one_minus_product` does."""
+        return _run(_stein_kernel, G, a, b, one_minus_square(a), one_minus_square(b))
+
+    def lyapunov_quotient(
+        self, G: Inexact[Array, "*batch n n"], a: Inexact[Array, "*batch n"], b: Inexact[Array, "*batch n"]
+    ) -> Inexact[Array, "*batch n n"]:
+        r"""Return $-G_{ij} / (a_i + \bar b_j)$."""
+        return _run(_lyapunov_kernel, G, a, b)
+
+
+def _run(kernel: Array, G: Array, a: Array, b: Array, *margins: Array) -> Array:
+    """Call a kernel on one flat batch of interleaved real and imaginary parts."""
+    n, batch = G.shape[-1], np.broadcast_shapes(G.shape[:-2], a.shape[:-1], b.shape[:-1])
+    precision = np.finfo(G.dtype).dtype
+    pairs = np.ascontiguousarray(np.broadcast_to(G, (*batch, n, n)), dtype=np.result_type(precision, np.complex64))
+    rows = [
+        np.ascontiguousarray(np.broadcast_to(v, (*batch, n)).reshape(-1, n)) for x in (a, b) for v in (x.real, x.imag)
+    ]
+    rows += [np.ascontiguousarray(np.broadcast_to(v, (*batch, n)).reshape(-1, n)) for v in margins]
+    out = np.empty((*batch, n, n), dtype=pairs.dtype)
+    kernel(pairs.view(precision).reshape(-1, n, 2 * n), *rows, out.view(precision).reshape(-1, n, 2 * n))
+    return out if np.iscomplexobj(G) else np.ascontiguousarray(out.real)
+
+
+@numba.njit(parallel=True, cache=True, error_model="numpy")
+def _stein_kernel(G, ar, ai, br, bi, a_margin, b_margin, out):  # type: ignore[no-untyped-def]
+    n = ar.shape[1]
+    half = ar.dtype.type(0.5)
+    one = ar.dtype.type(1.0)
+    for row in numba.prange(ar.shape[0] * n):
+        k, i = row // n, row % n
+        x, y, margin = ar[k, i], ai[k, i], a_margin[k, i]
+        for j in range(n):
+            dx, dy = x - br[k, j], y - bi[k, j]
+            re = half * (margin + b_margin[k, j] + dx * dx + dy * dy)
+            im = y * dx - x * dy
+            scale = one / (re * re + im * im)
+            gr, gi = G[k, i, 2 * j], G[k, i, 2 * j + 1]
+            out[k, i, 2 * j] = (gr * re + gi * im) * scale
+            out[k, i, 2 * j + 1] = (gi * re - gr * im) * scale
+
+
+@numba.njit(parallel=True, cache=True, error_model="numpy")
+def _lyapunov_kernel(G, ar, ai, br, bi, out):  # type: ignore[no-untyped-def]
+    n = ar.shape[1]
+    one = ar.dtype.type(1.0)
+    for row in numba.prange(ar.shape[0] * n):
+        k, i = row // n, row % n
+        x, y = ar[k, i], ai[k, i]
+        for j in range(n):
+            re, im = -(x + br[k, j]), bi[k, j] - y
+            scale = one / (re * re + im * im)
+            gr, gi = G[k, i, 2 * j], G[k, i, 2 * j + 1]
+            out[k, i, 2 * j] = (gr * re + gi * im) * scale
+            out[k, i, 2 * j + 1] = (gi * re - gr * im) * scale

@@ -1,0 +1,129 @@
+r"""Diagonal A: every entry of X is a quotient of its own.
+
+Stein: $X_{ij} = Q_{ij} / (1 - \lambda_i\bar\lambda_j)$. Lyapunov: $X_{ij} = -Q_{ij} / (\lambda_i + \bar\lambda_j)$.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+from .._arrays import Array, as_complex, conj, imag, namespace, promote, real, real_dtype
+from .._equations import Equation, Stein
+from .._solution import Solution, direct_solution
+from .._structure import Diagonal
+from ..backends import Backend
+
+if TYPE_CHECKING:
+    from jaxtyping import Complex, Inexact
+
+Weighting: TypeAlias = Callable[[Array, Array, Array], Array]  # (G, a, b) -> G_ij times a function of a_i conj(b_j)
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    r"""Entry by entry, for a `Diagonal` A, plain or paired; to full relative accuracy for stable modes."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"array"})
+    equations: ClassVar[frozenset[str]] = frozenset({"lyapunov", "stein"})
+    structures: ClassVar[frozenset[str]] = frozenset({"diagonal"})
+
+    def solve(self, equation: Equation, backend: Backend) -> Solution:
+        """Solve a Lyapunov or Stein equation with diagonal A."""
+        assert isinstance(equation.A, Diagonal)
+        quotient = backend.stein_quotient if isinstance(equation, Stein) else backend.lyapunov_quotient
+        return direct_solution(equation, weigh_modes(equation.A, equation.Q, quotient))
+
+
+def weigh_modes(A: Diagonal, Q: Inexact[Array, "*batch n n"], weighting: Weighting) -> Inexact[Array, "*batch n n"]:
+    r"""Return the matrix whose entries in the coordinates of the modes are Q's, each times its weight.
+
+    For a paired A this is done to $\mathrm{E}[x x^H]$ and $\mathrm{E}[x x^T]$, which together say the same as the real
+    second moments of $[\mathrm{Re}\,x; \mathrm{Im}\,x]$.
+    """
+    if not A.paired:
+        slots, G = promote(A.eigenvalues, Q)
+        return weighting(G, slots, slots)
+    slots = as_complex(A.eigenvalues)
+    if namespace(Q).isdtype(Q.dtype, "complex floating"):  # the operator is real: it acts on both parts
+        return as_complex(weigh_modes(A, real(Q), weighting)) + 1j * weigh_modes(A, imag(Q), weighting)
+    hermitian, symmetric = _to_modes(Q)
+    return _from_modes(weighting(hermitian, slots, slots), weighting(symmetric, slots, conj(slots)))
+
+
+def _to_modes(Q: Inexact[Array, "*batch 2n 2n"]) -> tuple[Complex[Array, "*batch n n"], Complex[Array, "*batch n n"]]:
+    """Return E[x x^H] and E[x x^T] for the real second moments Q of [Re x; Im x]."""
+    n = Q.shape[-1] // 2
+    aa, ab, ba, bb = Q[..., :n, :n], Q[..., :n, n:], Q[..., n:, :n], Q[..., n:, n:]
+    return as_complex(aa + bb) + 1j * (ba - ab), as_complex(aa - bb) + 1j * (ba + ab)
+
+
+def _from_modes(P: Complex[Array, "*batch n n"], S: Complex[Array, "*batch n n"]) -> Inexact[Array, "*batch 2n 2n"]:
+    """Return the real second moments of [Re x; Im x] for E[x x^H] = P and E[x x^T] = S."""
+    xp = namespace(P)
+    top = xp.concat((real(P + S), imag(S - P)), axis=-1)
+    bottom = xp.concat((imag(S + P), real(P - S)), axis=-1)
+    return xp.concat((top, bottom), axis=-2) / 2
+
+
+def geometric_weighting(horizon: int, *, average: bool) -> Weighting:
+    r"""Weights $\sum_{k<L} w_k (a_i \bar b_j)^k$ with $w_k = 1$, or $1 - k/L$ for the average over the horizons 1..L.
+
+    The sum is doubled along the bits of L, never divided by $1 - a_i\bar b_j$: an eigenvalue on the unit circle, or
+    outside, is as good as any other. The relative error is about L eps for modes that outlast the horizon.
+    """
+
+    def weighting(G: Array, a: Array, b: Array) -> Array:
+        ratio = a[..., :, None] * conj(b)[..., None, :]
+        power, total, mean = ratio, namespace(ratio).ones_like(ratio), namespace(ratio).ones_like(ratio)
+        length = 1  # power = ratio^length, total = sum over k < length, mean = sum of the totals up to length
+        for bit in bin(horizon)[3:]:
+            mean = mean + length * total + power * mean
+            total, power, length = total + power * total, power * power, 2 * length
+            if bit == "1":
+                total, power, length = 1 + ratio * total, ratio * power, length + 1
+                mean = mean + total
+        return G * (mean / horizon if average else total)
+
+    return weighting
+
+
+def one_minus_product(a: Inexact[Array, "*batch n"], b: Inexact[Array, "*batch n"]) -> Inexact[Array, "*batch n n"]:
+    r"""$1 - a_i \bar b_j$ to full relative accuracy inside the unit circle.
+
+    From $2\,\mathrm{Re}(a\bar b) = |a|^2 + |b|^2 - |a - b|^2$ follows $2\,\mathrm{Re}(1 - a\bar b) = (1 - |a|^2) +
+    (1 - |b|^2) + |a - b|^2$, where all terms are positive; $1 - |a|^2$ comes from error-free products.
+    """
+    xp = namespace(a)
+    gap = a[..., :, None] - b[..., None, :]
+    margin = (one_minus_square(a)[..., :, None] + one_minus_square(b)[..., None, :] + _square(gap)) / 2
+    if not xp.isdtype(a.dtype, "complex floating"):
+        return margin
+    # Im(1 - a conj b) = Im(a conj gap) = Im a Re gap - Re a Im gap
+    turn = imag(a)[..., :, None] * real(gap) - real(a)[..., :, None] * imag(gap)
+    return as_complex(margin) + 1j * turn
+
+
+def one_minus_square(a: Inexact[Array, "*batch n"]) -> Inexact[Array, "*batch n"]:
+    r"""$1 - |a|^2$ to full relative accuracy, by Dekker's error-free square (Numer. Math. 18 (1971) 224-242)."""
+    xp = namespace(a)
+    x, y = xp.abs(real(a)), xp.abs(imag(a))
+    large, small = xp.maximum(x, y), xp.minimum(x, y)
+    high, high_rest = _exact_square(large)
+    low, low_rest = _exact_square(small)
+    return ((1 - high) - low) - (high_rest + low_rest)
+
+
+def _exact_square(x: Array) -> tuple[Array, Array]:
+    """Return p and e with p + e = x^2 exactly."""
+    splitter = 4097.0 if real_dtype(x) == namespace(x).float32 else 134217729.0  # 2^12 + 1, 2^27 + 1
+    c = splitter * x
+    head = c - (c - x)
+    tail = x - head
+    p = x * x
+    return p, ((head * head - p) + 2 * head * tail) + tail * tail
+
+
+def _square(z: Array) -> Array:
+    return real(z) * real(z) + imag(z) * imag(z)

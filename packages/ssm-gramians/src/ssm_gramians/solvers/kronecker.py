@@ -1,0 +1,48 @@
+"""The definition, as one linear system: the oracle that the other solvers are tested against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from .._arrays import Array, adjoint, conj, identity, namespace, promote
+from .._equations import Equation, Stein, Sylvester
+from .._errors import SingularEquationError
+from .._solution import Solution, direct_solution, singular_solution
+from ..backends import Backend
+
+if TYPE_CHECKING:
+    from jaxtyping import Inexact
+
+
+@dataclass(frozen=True)
+class Kronecker:
+    r"""$\mathrm{vec}(A X B^T) = (A \otimes B)\,\mathrm{vec}(X)$, rows first; O(n^6) work, O(n^4) memory."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"array"})
+    equations: ClassVar[frozenset[str]] = frozenset({"lyapunov", "stein", "sylvester"})
+    structures: ClassVar[frozenset[str]] = frozenset({"dense"})
+
+    def solve(self, equation: Equation, backend: Backend) -> Solution:
+        """Solve the linear system of n m unknowns."""
+        B = equation.B if isinstance(equation, Sylvester) else adjoint(equation.A)
+        A, B, Q = promote(equation.A, B, equation.Q)
+        I, J = identity(A.shape[-1], like=A), identity(B.shape[-1], like=B)
+        discrete = isinstance(equation, Stein)
+        operator = kron(A, conj(A)) - kron(I, J) if discrete else kron(A, J) + kron(I, B.mT)
+        xp = namespace(Q)
+        size = Q.shape[-2] * Q.shape[-1]
+        batch = tuple((operator[..., 0] + xp.reshape(Q, (*Q.shape[:-2], size))).shape[:-1])
+        right = xp.broadcast_to(-xp.reshape(Q, (*Q.shape[:-2], size, 1)), (*batch, size, 1))
+        try:
+            X = backend.solve(xp.broadcast_to(operator, (*batch, size, size)), right)
+        except SingularEquationError:
+            return singular_solution(equation)
+        return direct_solution(equation, xp.reshape(X, (*batch, *Q.shape[-2:])))
+
+
+def kron(A: Inexact[Array, "*batch n n"], B: Inexact[Array, "*batch m m"]) -> Inexact[Array, "*batch nm nm"]:
+    """Return the Kronecker product of the last two axes."""
+    product = A[..., :, None, :, None] * B[..., None, :, None, :]
+    size = A.shape[-1] * B.shape[-1]
+    return namespace(A).reshape(product, (*product.shape[:-4], size, size))
