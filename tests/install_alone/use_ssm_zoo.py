@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import torch
-from ssm_zoo.layers import LRU
 
 from ssm_balance import hankel_singular_values
+from ssm_zoo.layers import LRU
 
 layer = LRU(4, 16)
 outputs = layer(torch.randn(2, 32, 4))
