@@ -44,7 +44,7 @@ class Comparison:
         return [self._row(kind, full) for kind in KINDS]
 
     def verdict(self) -> str:
-        """Return one sentence: is reduced as accurate as full, within a standard error, and how much smaller and faster."""
+        """Return whether reduced is as accurate as full within a standard error, its size and its speed."""
         pairs = zip(self.results["reduced"], self.results["full"], strict=True)
         gains = [100 * (reduced.test_accuracy - full.test_accuracy) for reduced, full in pairs]
         gain, error = _mean(gains), _standard_error(gains)

@@ -52,7 +52,7 @@ class TrainConfig:
         Share of the run, from its beginning, over which the cuts are spread evenly.
     energy, order
         States that a cut keeps: the fewest that carry this share of the sum of the Hankel singular values, or a
-        fixed number. Exactly one of the two, the other None.
+        fixed number per layer. Exactly one of the two, the other None.
     balance
         ``"activations"`` (what the layer does to the signals it really sees) or ``"white"`` (to white noise).
     log_every, eval_every, checkpoint_every
@@ -114,8 +114,8 @@ class TrainConfig:
         room = int(self.steps * self.cut_fraction)
         require(
             self.cuts <= room,
-            f"got {self.cuts} cuts in the first {room} steps ({self.cut_fraction:.0%} of {self.steps}), wanted at least "
-            "one step for each; use fewer cuts, more steps or a larger cut fraction",
+            f"got {self.cuts} cuts in the first {room} steps ({self.cut_fraction:.0%} of {self.steps}), wanted "
+            "at least one step for each; use fewer cuts, more steps or a larger cut fraction",
         )
 
     @classmethod

@@ -112,14 +112,15 @@ class Trainer:
         self.optimizer.zero_grad()
         logits = self.model(inputs)
         loss = cross_entropy(logits, labels)
-        self._check(float(loss))
+        value = float(loss.detach())
+        self._check(value)
         loss.backward()
         self.optimizer.step()
         cuts = self.reducer.step(lambda: self._batch_loss(inputs, labels)) if self.reducer else []
         seconds = time.perf_counter() - start
         self.step += 1
         self.elapsed += seconds
-        self.window.loss.append(float(loss))
+        self.window.loss.append(value)
         self.window.accuracy.append(float((logits.argmax(dim=1) == labels).float().mean()))
         self.window.seconds.append(seconds)
         return cuts
@@ -163,5 +164,5 @@ class Trainer:
 
 def _reducer(model: SequenceClassifier, optimizer: torch.optim.Optimizer, config: TrainConfig) -> InTrainingReducer:
     schedule = Warmup(config.steps, fraction=config.cut_fraction, cuts=config.cuts)
-    selection = Order(config.order) if config.energy is None else Energy(config.energy)
+    selection = Energy(config.energy) if config.order is None else Order(2 * config.order)  # a slot is two real states
     return InTrainingReducer(model, optimizer, schedule=schedule, selection=selection, balance=config.balance)

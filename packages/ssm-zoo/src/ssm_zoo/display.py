@@ -1,0 +1,121 @@
+"""How runs look in a terminal: one live line, a line per cut, a table at the end; plain lines where there is none."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .reduction import Cut
+    from .training import Comparison, Progress, RunResult
+
+PLAIN_INTERVAL = 5.0
+"""Seconds between two plain lines."""
+
+LIVE_INTERVAL = 0.1
+"""Seconds between two changes of the live line."""
+
+MEMORY = 0.95
+"""What is shown of loss and accuracy is their running mean with this weight on the past."""
+
+
+class Display:
+    """A context that shows the runs whose progress it is called with, one after the other.
+
+    Parameters
+    ----------
+    console
+        Where to. If it is no terminal, no control character is written.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bars = Bars(
+            TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[text]}"), TimeRemainingColumn(),
+            console=console, transient=True,
+        ) if console.is_terminal else None  # fmt: skip
+        self._name = ""
+
+    def __enter__(self) -> Display:
+        if self._bars:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show where a run is; cheap enough for every step."""
+        if progress.name != self._name:
+            self._begin(progress)
+        self._loss = MEMORY * self._loss + (1 - MEMORY) * progress.loss
+        self._accuracy = MEMORY * self._accuracy + (1 - MEMORY) * progress.accuracy
+        for cut in progress.cuts:
+            self.console.print(f"  {cut_line(cut)}", highlight=False, soft_wrap=True)
+        now = time.monotonic()
+        if now - self._shown > (LIVE_INTERVAL if self._bars else PLAIN_INTERVAL) or progress.step == progress.steps:
+            self._shown = now
+            self._show(progress, now)
+
+    def _begin(self, progress: Progress) -> None:
+        self._name, self._loss, self._accuracy = progress.name, progress.loss, progress.accuracy
+        self._first, self._start, self._shown = progress.step, time.monotonic(), 0.0
+        if self._bars:
+            for task in self._bars.task_ids:
+                self._bars.remove_task(task)
+            self._task = self._bars.add_task(progress.name, total=progress.steps, completed=progress.step, text="")
+
+    def _show(self, progress: Progress, now: float) -> None:
+        states = "+".join(map(str, progress.d_state))
+        figures = f"loss {self._loss:.3f}  accuracy {100 * self._accuracy:.1f} %  states {states}"
+        text = f"step {progress.step}/{progress.steps}  {figures}"
+        if self._bars:
+            self._bars.update(self._task, completed=progress.step, text=text)
+            return
+        done = progress.step - self._first
+        left = f"{(now - self._start) / done * (progress.steps - progress.step):.0f} s left" if done else ""
+        self.console.print(f"{progress.name}  {text}  {left}".rstrip(), highlight=False, soft_wrap=True)
+
+
+def cut_line(cut: Cut) -> str:
+    """Return one line that tells what a cut did and how well it is certified."""
+    start = f"step {cut.step}  {cut.layer}  "
+    if cut.status != "cut":
+        return f"{start}{cut.before} states {cut.status}: {cut.reason}"
+    facts = [f"{cut.before} → {cut.after} states"]
+    if cut.output_error is not None:
+        facts.append(f"output error {100 * cut.output_error:.2g} %")
+    if cut.hinf_error is not None:
+        facts.append(f"H∞ error {cut.hinf_error:.2g}" + (f" ≤ {cut.error_bound:.2g}" if cut.error_bound else ""))
+    if cut.loss_before is not None and cut.loss_after is not None:
+        facts.append(f"loss {cut.loss_before:.4f} → {cut.loss_after:.4f}")
+    return start + ", ".join([*facts, f"{cut.seconds:.2f} s"])
+
+
+def result_table(result: RunResult) -> Table:
+    """Return the table of one run."""
+    table = Table("test accuracy", "states", "parameters", "training", "per step")
+    table.add_row(
+        f"{100 * result.test_accuracy:.2f} %",
+        "+".join(map(str, result.d_state)),
+        f"{result.parameters:,}",
+        f"{result.seconds:.1f} s",
+        f"{1e3 * result.seconds_per_step:.1f} ms",
+    )
+    return table
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Return the table of a comparison: mean ± standard error over the seeds."""
+    heads = ("model", "test accuracy %", "states per layer", "training s", "s per step", "speed-up")
+    table = Table(*heads, caption=f"mean ± standard error over seeds {', '.join(map(str, comparison.seeds))}")
+    for cells in comparison.cells():
+        table.add_row(*cells)
+    return table
