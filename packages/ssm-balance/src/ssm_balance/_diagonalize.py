@@ -71,7 +71,7 @@ def diagonalize(system: StateSpace) -> Diagonalization:
     modes = [_scaled(member, *_modes(member.A, paired)) for member in members(dense)]
     values, left, right = _stacked(modes, dense.batch_shape, dense.order)
     B, C = adjoint(left) @ dense.B, dense.C @ right
-    values, left, right, B, C, D = (xp.asarray(array) for array in (values, left, right, B, C, dense.D))
+    values, left, right, B, C, D = (xp.asarray(np.array(array)) for array in (values, left, right, B, C, dense.D))
     condition = np.reshape([mode[-1] for mode in modes], dense.batch_shape)
     return Diagonalization(
         StateSpace(Diagonal(values, paired), B, C, D, dense.dt),

@@ -90,7 +90,7 @@ class Energy:
     def select(self, hsv: Float[Array, "*batch n"]) -> int:
         """Return the smallest order that keeps the fraction."""
         total = array_namespace(hsv).sum(hsv, axis=-1, keepdims=True)
-        return _smallest_order(hsv, (1 - self.fraction) * total)
+        return _smallest_order(hsv, total - self.fraction * total)
 
 
 @dataclass(frozen=True)
