@@ -105,6 +105,19 @@ def test_a_state_transformation_changes_nothing(make_system, points, dt):
     assert np.allclose(ours.system.transfer_function(s), theirs.system.transfer_function(s), rtol=1e-7, atol=1e-7)
 
 
+@pytest.mark.parametrize("dt", [0.0, 1.0])
+def test_a_repeated_value_that_is_cut_whole_counts_once(make_system, dt):
+    one = make_system("dense", dt=dt, n=4, m=1, p=1)
+    A, B, C = (np.kron(np.eye(3), X) for X in (one.A, one.B, one.C))  # three copies side by side
+    system = StateSpace(A, B, C, dt=dt)
+
+    reduction = balanced_truncation(system, 6)
+
+    once = error_bound(reduction.hsv, 6, repeated_rtol=1e-9)
+    assert once == pytest.approx(reduction.error_bound / 3, rel=1e-6)
+    assert hinf_norm(difference(system, reduction.system)) <= once * (1 + 1e-8)
+
+
 def test_a_paired_system_is_reduced_as_the_real_one(make_system, points):
     system = make_system("paired", dt=1.0)
 

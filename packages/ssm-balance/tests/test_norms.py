@@ -54,6 +54,23 @@ def test_peak_of_a_discrete_lag(pole, frequency):
     assert abs(bracket.frequency) == pytest.approx(frequency, abs=1e-6)
 
 
+def test_poles_near_one_and_minus_one_at_once():
+    poles = np.array([1 - 1e-9, -1 + 1e-9])
+
+    bracket = hinf_bracket(StateSpace(np.diag(poles), np.eye(2), np.diag([1.0, 3.0]), dt=1.0))
+
+    assert bracket.lower == pytest.approx(3e9, rel=1e-7)
+    assert abs(bracket.frequency) == pytest.approx(np.pi)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e8])
+def test_units_of_the_state_do_not_matter(system, scale):
+    moved = StateSpace(system.A, scale * system.B, system.C / scale, system.D, system.dt)
+
+    assert hinf_norm(moved) == pytest.approx(hinf_norm(system), rel=2e-8)
+    assert h2_norm(moved) == pytest.approx(h2_norm(system), rel=1e-8)
+
+
 def test_norm_of_an_all_pass_is_its_gain():
     assert hinf_norm(StateSpace(-np.eye(1), np.eye(1), -2 * np.eye(1), np.eye(1))) == pytest.approx(1, rel=1e-8)
 

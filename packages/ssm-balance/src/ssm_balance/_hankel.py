@@ -13,9 +13,11 @@ from ._stability import require_stable
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+    from ssm_gramians import Backend, Solver
+
 
 def hankel_singular_values(
-    system: StateSpace, *, solver: object = None, backend: object = None
+    system: StateSpace, *, solver: Solver | None = None, backend: str | Backend | None = None
 ) -> Float[Array, "*batch order"]:
     r"""σ = √eig(P Q), computed as the singular values of Z_Qᴴ Z_P, which keeps twice the digits.
 

@@ -15,6 +15,8 @@ from .._reduction import Reduction
 from .._stability import require_stable, unstable_pole
 
 if TYPE_CHECKING:
+    from ssm_gramians import Backend, Solver
+
     from .._order import Selection
 
 
@@ -24,8 +26,8 @@ def balanced_truncation(
     *,
     energy: float | None = None,
     error: float | None = None,
-    solver: object = None,
-    backend: object = None,
+    solver: Solver | None = None,
+    backend: str | Backend | None = None,
 ) -> Reduction:
     r"""‖G − G_r‖_∞ ≤ 2 Σ_{i>r} σ_i: keep the r states that take part most in the map, and stability with them.
 

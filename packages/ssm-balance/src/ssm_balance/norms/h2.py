@@ -14,9 +14,11 @@ from .._stability import require_stable
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+    from ssm_gramians import Backend, Solver
+
 
 def h2_norm(
-    system: StateSpace, *, solver: object = None, backend: object = None
+    system: StateSpace, *, solver: Solver | None = None, backend: str | Backend | None = None
 ) -> float | Float[np.ndarray, "*batch"]:
     r"""‖G‖₂ = ‖C Z_P‖_F in continuous time, (‖C Z_P‖² + ‖D‖²)^{1/2} in discrete time.
 
