@@ -3,8 +3,8 @@ import importlib
 import numpy as np
 import pytest
 
-from ssm_balance import BalanceError, difference, h2_norm, hinf_bracket, hinf_norm, peak_gain
-from ssm_gramians import Diagonal, ShapeError, StateSpace
+from ssm_balance import BalanceError, difference, estimate_peak_gain, h2_norm, hinf_bracket, hinf_norm, peak_gain
+from ssm_gramians import Diagonal, ShapeError, StateSpace, UnsupportedError
 
 
 def gains(system, s):
@@ -113,6 +113,31 @@ def test_peak_gain_is_a_lower_bound_and_near(system):
     bracket = hinf_bracket(system)
 
     assert bracket.lower * (1 - 1e-6) <= gain <= bracket.upper
+
+
+@pytest.mark.parametrize("kind", ["diagonal", "paired"])
+@pytest.mark.parametrize("dt", [0.0, 0.5])
+def test_the_estimate_is_the_gain_at_its_frequency_where_inputs_are_few(make_system, kind, dt):
+    system = make_system(kind, dt=dt)
+
+    gain, frequency = estimate_peak_gain(system)
+
+    point = np.array([np.exp(1j * frequency * dt) if dt else 1j * frequency])
+    assert gain == pytest.approx(gains(system, point)[0], rel=1e-9)
+    assert gain <= hinf_norm(system) * (1 + 1e-9)
+
+
+def test_the_estimate_is_near_and_below_with_many_channels(make_system):
+    system = make_system("paired", dt=1.0, n=40, m=60, p=50)
+
+    gain, _ = estimate_peak_gain(system)
+
+    assert 0.8 * hinf_norm(system) <= gain <= hinf_norm(system) * (1 + 1e-9)
+
+
+def test_the_estimate_asks_for_a_diagonal_system(make_system):
+    with pytest.raises(UnsupportedError, match="peak_gain"):
+        estimate_peak_gain(make_system("dense"))
 
 
 def test_peak_gain_on_given_frequencies(make_system):
