@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._arrays import Array, adjoint, as_double, check_finite, namespace, promote, real
+from ._arrays import Array, adjoint, as_double, check_finite, identity, namespace, promote, real
 from ._equations import Lyapunov, Stein
 from ._errors import InstabilityError, UnsupportedError
-from ._solution import Status
 from ._solve import solve
 from ._structure import Diagonal, stack_real
 from ._system import StateSpace
 from .backends import Backend, get_backend
-from .solvers import Solver
+from .solvers import Solver, SquaredSmith
 from .solvers.closed_form import geometric_weighting, weigh_modes
 from .solvers.smith import cayley, horizon_factor, stein_factor
 
@@ -160,12 +159,16 @@ def gramian_factors(
 def check_stability(system: StateSpace) -> None:
     """Raise InstabilityError, naming the worst pole, unless every mode decays.
 
-    Where the library has no eigenvalue solver, the Gramian iteration finds out by itself.
+    Where the library has no eigenvalue solver, the convergence of a Smith iteration is the proof, and no pole is named.
     """
     try:
         poles = system.poles()
     except UnsupportedError:
-        return
+        kind, eye = (Stein if system.is_discrete else Lyapunov), identity(system.order, like=system.B)
+        if solve(kind(system.A, eye), SquaredSmith()).converged:
+            return
+        msg = "the system has a mode that does not decay: it has no infinite Gramian (a finite horizon= has one)"
+        raise InstabilityError(msg) from None
     xp = namespace(poles)
     growth = xp.abs(poles) - 1 if system.is_discrete else real(poles)
     if bool(xp.all(growth < 0)):
@@ -196,11 +199,7 @@ def _factor(system: StateSpace, options: dict[str, Any]) -> Array:
 def _infinite_gramian(system: StateSpace, solver: Solver | None, backend: str | Backend | None) -> Array:
     B = _input_matrix(system)
     kind = Stein if system.is_discrete else Lyapunov
-    solution = solve(kind(system.A, B @ adjoint(B)), solver, backend)
-    if solution.status is Status.DIVERGED:
-        msg = f"{solution.status.value} It has no infinite Gramian (a finite horizon= has one)"
-        raise InstabilityError(msg)
-    return _hermitian(solution.unwrap())
+    return _hermitian(solve(kind(system.A, B @ adjoint(B)), solver, backend).unwrap())
 
 
 def _input_matrix(system: StateSpace) -> Array:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ._arrays import Array, namespace
@@ -34,16 +35,21 @@ class Solution:
         X, shape (..., n, m); NaN if the equation is singular.
     status
         How the solve ended, the worst over the batch.
-    residual
-        Relative residual of each system, shape (...): the norm of the sum of the terms over the sum of their norms.
+    equation
+        What was solved.
     steps
         Iterations taken; 0 for a direct solver.
     """
 
     value: Inexact[Array, "*batch n m"]
     status: Status
-    residual: Float[Array, "*batch"]
+    equation: Equation
     steps: int = 0
+
+    @cached_property
+    def residual(self) -> Float[Array, "*batch"]:
+        """Return the norm of the sum of the equation's terms over the sum of their norms, for each system."""
+        return relative_residual(self.equation, self.value)
 
     @property
     def converged(self) -> bool:
@@ -72,16 +78,16 @@ class Solution:
 def direct_solution(equation: Equation, X: Inexact[Array, "*batch n m"]) -> Solution:
     """Judge what a direct solver found by its residual."""
     xp = namespace(X)
-    residual = relative_residual(equation, X)
+    if not bool(xp.all(xp.isfinite(X))):
+        return Solution(X, Status.SINGULAR, equation)
     # A backward-stable solve leaves a few n eps; a hundred times that tells rounding from a solution without a digit.
     limit = 100 * (X.shape[-2] + X.shape[-1]) * float(xp.finfo(X.dtype).eps)
-    if not bool(xp.all(xp.isfinite(X))):
-        return Solution(X, Status.SINGULAR, residual)
-    return Solution(X, Status.CONVERGED if bool(xp.all(residual <= limit)) else Status.INACCURATE, residual)
+    solution = Solution(X, Status.CONVERGED, equation)
+    accurate = bool(xp.all(solution.residual <= limit))
+    return solution if accurate else replace(solution, status=Status.INACCURATE)
 
 
 def singular_solution(equation: Equation) -> Solution:
     """Return NaN for an equation that a direct solver found singular."""
     X = sum(term * float("nan") for term in equation.terms(equation.Q))
-    xp = namespace(X)
-    return Solution(X, Status.SINGULAR, xp.linalg.matrix_norm(X))
+    return Solution(X, Status.SINGULAR, equation)

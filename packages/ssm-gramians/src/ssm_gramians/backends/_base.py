@@ -114,8 +114,9 @@ class Backend:
 
 def lacking(backend: Backend, capability: str) -> UnsupportedError:
     """Return the error for a capability that a backend does not provide."""
+    provided = ", ".join(sorted(backend.provides))
     return UnsupportedError(
-        f"backend {backend.name!r} does not provide {capability!r} (it provides {', '.join(sorted(backend.provides))}); "
+        f"backend {backend.name!r} does not provide {capability!r} (it provides {provided}); "
         "choose another backend or a solver that needs less"
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from .._arrays import Array, adjoint, identity, namespace, promote
-from .._equations import Equation, Lyapunov, relative_residual
+from .._equations import Equation, Lyapunov
 from .._errors import SingularEquationError
 from .._solution import Solution, Status, singular_solution
 from ..backends import Backend
@@ -51,7 +51,7 @@ class SquaredSmith:
                 return singular_solution(equation)
             Q = scale * (shifted @ Q @ adjoint(shifted))
         X, status, steps = self._sum(A, Q, backend)
-        return Solution(X, status, relative_residual(equation, X), steps)
+        return Solution(X, status, equation, steps)
 
     def _sum(self, A: Array, Q: Array, backend: Backend) -> tuple[Array, Status, int]:
         xp = namespace(A)

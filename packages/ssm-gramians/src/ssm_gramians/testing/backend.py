@@ -1,5 +1,7 @@
 """What a backend promises."""
 
+# ruff: noqa: D102  (the name of a test is its documentation)
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,0 +1,57 @@
+"""Every backend and every solver of the registry runs the public suites."""
+
+import itertools
+
+import array_api_strict
+import numpy as np
+import pytest
+import torch
+
+from ssm_gramians import Auto, BartelsStewart, ClosedForm, Kronecker, SquaredSmith, available_backends, get_backend
+from ssm_gramians.testing import BackendConformance, SolverConformance
+
+
+def read_only(array):
+    array = np.array(array)
+    array.flags.writeable = False
+    return array
+
+
+MAKERS = {"array": array_api_strict.asarray, "numba": read_only, "scipy": read_only, "torch": torch.tensor}
+SOLVERS = (Auto(), BartelsStewart(), BartelsStewart(leaf=2), ClosedForm(), Kronecker(), SquaredSmith())
+
+for name in available_backends():
+
+    class _Backend(BackendConformance):
+        backend = name
+
+        def asarray(self, array):
+            return MAKERS[self.backend](array)
+
+    globals()[f"TestBackend_{name}"] = _Backend
+
+for solver, name in itertools.product(SOLVERS, available_backends()):
+    if not solver.needs <= get_backend(name).provides:
+        continue
+
+    class _Solver(SolverConformance):
+        backend = name
+        iterative = isinstance(solver, SquaredSmith) or (isinstance(solver, Auto) and name == "array")
+
+        def asarray(self, array):
+            return MAKERS[self.backend](array)
+
+    _Solver.solver = solver
+    suffix = "_small_leaf" if solver == BartelsStewart(leaf=2) else ""
+    globals()[f"TestSolver_{type(solver).__name__}{suffix}_{name}"] = _Solver
+
+del _Backend, _Solver  # only the named subclasses are collected
+
+
+def test_every_backend_of_the_registry_is_covered():
+    assert set(available_backends()) == set(MAKERS)
+
+
+@pytest.mark.parametrize("name", sorted(MAKERS))
+def test_auto_always_has_a_candidate(name):
+    assert Auto().needs <= get_backend(name).provides
