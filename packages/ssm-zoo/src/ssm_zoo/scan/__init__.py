@@ -1,4 +1,4 @@
-"""One operation, `diagonal_scan`, and its implementations; `reference.py` is the definition. See README.md beside this."""
+"""One operation, `diagonal_scan`, and its implementations; `reference.py` is the definition, README.md the trick."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, get_args
 
 import torch
 
-from ssm_gramians import BackendNotAvailableError, DtypeError, ShapeError
+from ssm_zoo._errors import DtypeError, ImplementationNotAvailableError, OptionError, ShapeError
 from ssm_zoo.scan._types import Implementation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jaxtyping import Complex, Float
     from torch import Tensor
 
@@ -33,8 +35,8 @@ def diagonal_scan(
 ) -> tuple[Float[Tensor, "batch length p"], Complex[Tensor, "batch n"]]:
     r"""Run $x_t = \lambda \odot x_{t-1} + B u_t$, $y_t = \mathrm{Re}(C x_t)$ over every sequence of a batch.
 
-    Every tensor argument is differentiable, and so are both results. Sequences of no steps, or no sequences at all, give
-    empty outputs and hand the state on.
+    Every tensor argument is differentiable, and so are both results. Sequences of no steps, or no sequences at all,
+    give empty outputs and hand the state on.
 
     Parameters
     ----------
@@ -57,8 +59,10 @@ def diagonal_scan(
 
     Raises
     ------
-    ShapeError, DtypeError, BackendNotAvailableError
-        If the arguments do not fit together, or the implementation cannot run here.
+    ShapeError, DtypeError
+        If the arguments do not fit together.
+    OptionError, ImplementationNotAvailableError
+        If there is no such implementation, or it cannot run here.
     """
     inputs, state = _check(inputs, eigenvalues, B, C, state)
     if implementation == "auto":
@@ -98,14 +102,14 @@ def _has_numba() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
-def _load(implementation: str):
+def _load(implementation: str) -> Callable[..., tuple[Tensor, Tensor]]:
     names = [name for name in get_args(Implementation) if name != "auto"]
     if implementation not in names:
         msg = f"implementation={implementation!r} is not one of 'auto', {', '.join(map(repr, names))}"
-        raise ValueError(msg)
+        raise OptionError(msg)
     if implementation == "numba" and not _has_numba():
         msg = "implementation='numba' needs Numba: pip install 'ssm-zoo[numba]', or take 'associative'"
-        raise BackendNotAvailableError(msg)
+        raise ImplementationNotAvailableError(msg)
     return importlib.import_module(f"ssm_zoo.scan.{implementation}").scan
 
 

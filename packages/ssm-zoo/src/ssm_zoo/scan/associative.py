@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 _CHUNK = 32  # steps done one by one: two levels up to 1024 steps, and few enough operations at any length
 
 
-def scan(inputs, eigenvalues, B, C, state, reverse) -> tuple[Tensor, Tensor]:
+def scan(
+    inputs: Tensor, eigenvalues: Tensor, B: Tensor, C: Tensor, state: Tensor, reverse: bool
+) -> tuple[Tensor, Tensor]:
     """Scan in chunks of chunks."""
     drives = drive(inputs.flip(1) if reverse else inputs, B)
     states = accumulate(drives, eigenvalues, state)

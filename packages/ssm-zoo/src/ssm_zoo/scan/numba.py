@@ -6,8 +6,9 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, reduce
+from itertools import pairwise
 from math import ceil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numba
 import torch
@@ -24,10 +25,12 @@ _WORTH_A_THREAD = 1 << 15  # complex multiply-adds; below it, waking a thread co
 _NARROWEST = 32  # states; a narrower share leaves the vector units idle
 
 # Contraction and reassociation only: a NaN or an infinity must stay visible in the loss.
-_kernel = numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+_kernel: Any = numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
 
 
-def scan(inputs, eigenvalues, B, C, state, reverse) -> tuple[Tensor, Tensor]:
+def scan(
+    inputs: Tensor, eigenvalues: Tensor, B: Tensor, C: Tensor, state: Tensor, reverse: bool
+) -> tuple[Tensor, Tensor]:
     """Scan forwards; the backward pass computes the states again from one checkpoint per tile."""
     return _Scan.apply(inputs, eigenvalues, B, C, state, reverse)
 
@@ -171,7 +174,7 @@ def _advance(states, eigenvalues, before, after, reverse):
 
 @_kernel
 def _retreat(adjoints, states, eigenvalues, before, carry, d_eigenvalues, reverse):
-    """Run the adjoint $a_t = C^H g_t + \\bar λ a_{t+1}$ backwards in place, and add up $\\bar x_{t-1} a_t$."""
+    r"""Run the adjoint $a_t = C^H g_t + \bar λ a_{t+1}$ backwards in place, and add up $\bar x_{t-1} a_t$."""
     sequences, length, width = states.shape
     n = width // 2
     re, im = eigenvalues[:n], eigenvalues[n:]
@@ -232,7 +235,7 @@ if hasattr(os, "register_at_fork"):
 
 def _cut(size: int, pieces: int) -> list[slice]:
     ends = [size * k // pieces for k in range(pieces + 1)]
-    return [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+    return [slice(a, b) for a, b in pairwise(ends)]
 
 
 def _planes(z: Tensor) -> Tensor:
@@ -251,9 +254,9 @@ def _tall(rows: Tensor, before: Tensor) -> Tensor:
     return rows.view(len(before), -1, rows.shape[-1])
 
 
-def _arrays(*tensors: Tensor):
+def _arrays(*tensors: Tensor) -> list:
     return [tensor.numpy() for tensor in tensors]
 
 
-def _sum(parts: Iterable[Tensor]) -> Tensor:
+def _sum(parts: Iterable[Any]) -> Tensor:
     return reduce(torch.add, parts)

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def scan(inputs, eigenvalues, B, C, state, reverse) -> tuple[Tensor, Tensor]:
+def scan(
+    inputs: Tensor, eigenvalues: Tensor, B: Tensor, C: Tensor, state: Tensor, reverse: bool
+) -> tuple[Tensor, Tensor]:
     """Loop over the steps."""
     states = []
     # unbind, not indexing: the gradient of `drive[:, t]` is a full (batch, length, n) tensor of zeros at every step

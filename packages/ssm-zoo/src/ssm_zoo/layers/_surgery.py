@@ -1,0 +1,99 @@
+r"""How parameters and optimiser moments follow a change of the state's coordinates.
+
+A surgery knows the new slots by two maps, $z = \text{left}^H \xi$ and $\xi = 2\,\mathrm{Re}(\text{right}\,z)$, with
+$\xi = [\mathrm{Re}\,x; \mathrm{Im}\,x]$. In real coordinates these are $\zeta = L \xi$ and $\xi = R \zeta$. The loss
+sees the new matrices as it would see the old ones $B_{old} = R B$ and $C_{old} = C L$; so gradients, which are
+covectors, move by the transposes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Complex, Float, Int
+
+
+@dataclass(frozen=True)
+class Surgery:
+    r"""New parameters, and for each of them how an optimiser's moments of the old ones become its own.
+
+    Parameters
+    ----------
+    parameters
+        The new value of each resized parameter, by its name in the layer.
+    moments
+        By the same names: `moments[name](old, power)` is the moment of the new parameter. `old` maps the names of all
+        resized parameters to their old moments, since the real and imaginary part of a matrix mix when a complex basis
+        changes. Power 1 is a first moment, which moves like a gradient: exactly. Power 2 is a second moment; it moves
+        by the squared matrix, as if the entries of the gradient were uncorrelated.
+    """
+
+    parameters: Mapping[str, Tensor]
+    moments: Mapping[str, Callable[[Mapping[str, Tensor], int], Tensor]]
+
+
+@dataclass(frozen=True)
+class Transport:
+    """The maps of moments: of B from the left, of C from the right, both in planes [Re; Im]; and of pole parameters.
+
+    Parameters
+    ----------
+    inputs, outputs
+        The matrices, (2s, 2n).
+    nearest
+        For each new pole the index of the closest old one.
+    """
+
+    inputs: Float[Tensor, "2s 2n"]
+    outputs: Float[Tensor, "2s 2n"]
+    nearest: Int[Tensor, " s"]
+
+    @classmethod
+    def between(
+        cls,
+        left: Complex[Tensor, "2n s"],
+        right: Complex[Tensor, "2n s"],
+        scales: tuple[Complex[Tensor, " n"], Complex[Tensor, " s"]],
+        nearest: Int[Tensor, " s"],
+    ) -> Transport:
+        """Return the maps for matrices that are stored before the input scales b, the old ones and the new."""
+        L = torch.cat([left.real.mT, -left.imag.mT])  # ζ = L ξ
+        R = 2 * torch.cat([right.real, -right.imag], 1)  # ξ = R ζ
+        old, new = (_multiplication(scale) for scale in scales)
+        return cls(torch.linalg.solve(old, R @ new).mT, _conjugated(L), nearest)
+
+    def matrices(
+        self, B: Complex[Tensor, "n H"], C: Complex[Tensor, "p n"], power: int
+    ) -> tuple[Complex[Tensor, "s H"], Complex[Tensor, "p s"]]:
+        """Return the moments of the new B and C; real and imaginary parts are those of the parameters' parts."""
+        B_planes = self.inputs**power @ torch.cat([B.real, B.imag])
+        C_planes = torch.cat([C.real, C.imag], 1) @ (self.outputs**power).mT
+        return torch.complex(*B_planes.chunk(2)), torch.complex(*C_planes.chunk(2, 1))
+
+    def poles(self, old: Float[Tensor, " n"], power: int) -> Float[Tensor, " s"]:
+        """Return the moment of a pole's parameter: none of the first kind, of the second that of the nearest pole."""
+        return old[self.nearest] if power == 2 else torch.zeros_like(old[self.nearest])
+
+
+def nearest_poles(new: Complex[Tensor, " s"], old: Complex[Tensor, " n"]) -> Int[Tensor, " s"]:
+    """Return for each new pole the index of the closest old one, conjugates counted too."""
+    return torch.minimum((new[:, None] - old).abs(), (new[:, None] - old.conj()).abs()).argmin(1)
+
+
+def _multiplication(z: Tensor) -> Tensor:
+    """Return the real matrix of z ⊙ in planes."""
+    z = torch.diag(z.to(torch.complex128))
+    return torch.cat([torch.cat([z.real, -z.imag], 1), torch.cat([z.imag, z.real], 1)])
+
+
+def _conjugated(L: Tensor) -> Tensor:
+    """Return S L S with S = diag(I, −I): C acts in real coordinates as [Re C, −Im C]."""
+    rows, columns = (torch.ones(size, dtype=L.dtype, device=L.device) for size in L.shape)
+    rows[len(rows) // 2 :], columns[len(columns) // 2 :] = -1, -1
+    return rows[:, None] * L * columns
