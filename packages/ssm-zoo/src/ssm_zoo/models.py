@@ -20,13 +20,15 @@ from torch import nn
 from torch.nn.functional import gelu
 
 from ._errors import OptionError, RunError, ShapeError, require
-from .layers import LRU, S5
+from .layers import LRU, S5, DiagonalLayer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jaxtyping import Float, Int
     from torch import Tensor
 
-LAYERS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
+LAYERS: dict[str, tuple[Callable[..., DiagonalLayer], tuple[str, ...]]] = {
     "lru": (LRU, ("r_min", "r_max", "max_phase")),
     "s5": (S5, ("dt_min", "dt_max")),
 }
@@ -97,7 +99,7 @@ class ClassifierConfig:
         """State size of every block, first block first."""
         return (self.d_state,) * self.n_layers if isinstance(self.d_state, int) else tuple(self.d_state)
 
-    def make_layer(self, d_state: int) -> nn.Module:
+    def make_layer(self, d_state: int) -> DiagonalLayer:
         """Return a fresh layer with `d_state` slots."""
         layer, own = LAYERS[self.layer]
         options = {name: getattr(self, name) for name in own}
@@ -156,7 +158,7 @@ class Block(nn.Module):
     def __init__(self, layer: nn.Module, d_model: int, dropout: float = 0.1, norm: str = "batch") -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(d_model, affine=False) if norm == "batch" else nn.LayerNorm(d_model)
-        self.layer = layer
+        self.layer: Any = layer
         self.gate = nn.Linear(d_model, 2 * d_model)
         self.dropout = Dropout(dropout)
 
@@ -190,7 +192,8 @@ class SequenceClassifier(nn.Module):
     @property
     def config(self) -> ClassifierConfig:
         """The architecture as it is now: `d_state` is read from the layers."""
-        return replace(self._config, d_state=tuple(int(block.layer.d_state) for block in self.blocks))
+        layers = [module.layer for module in self.blocks if isinstance(module, Block)]
+        return replace(self._config, d_state=tuple(layer.d_state for layer in layers))
 
     def forward(
         self, inputs: Float[Tensor, "batch length d_input"], lengths: Int[Tensor, " batch"] | None = None
@@ -309,4 +312,5 @@ def _config_from(values: dict[str, Any]) -> ClassifierConfig:
     if unknown:
         message = f"config.json has unknown names: {', '.join(sorted(unknown))}; was it written by a newer version?"
         raise OptionError(message)
-    return ClassifierConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+    options: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return ClassifierConfig(**options)

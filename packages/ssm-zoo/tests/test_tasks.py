@@ -1,0 +1,225 @@
+import gzip
+import hashlib
+import http.server
+import importlib
+import os
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from ssm_zoo._errors import DataError, OptionError, ShapeError
+from ssm_zoo.tasks import Split, Task, load_task, smnist
+from ssm_zoo.tasks._cache import fetch
+
+CONTENT = b"sixteen letters!" * 9
+SMNIST = importlib.import_module("ssm_zoo.tasks.smnist")  # the function of this name hides the module
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+def counting_task(size=11):
+    inputs = torch.arange(float(size)).reshape(size, 1, 1)
+    return Task("counting", ("all",), Split(inputs, torch.arange(size)), Split(inputs, torch.arange(size)))
+
+
+def test_a_batch_depends_on_its_arguments_alone():
+    first, second = counting_task(), counting_task()
+    backwards = {step: second.batch(step, 3, seed=5).labels for step in reversed(range(20))}
+
+    for step in range(20):
+        assert torch.equal(first.batch(step, 3, seed=5).labels, backwards[step])
+
+
+def test_drawing_a_batch_leaves_the_global_generator_alone():
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+
+    torch.manual_seed(1)
+    counting_task().batch(0, 3, seed=0)
+
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_an_epoch_shows_no_sequence_twice_and_inputs_stay_with_labels():
+    task = counting_task(size=12)
+
+    batches = [task.batch(step, 4, seed=0) for step in range(3)]
+
+    labels = torch.cat([batch.labels for batch in batches])
+    assert sorted(labels.tolist()) == list(range(12))
+    assert all(torch.equal(batch.inputs.flatten(), batch.labels.float()) for batch in batches)
+
+
+def test_epochs_and_seeds_have_orders_of_their_own():
+    task = counting_task(size=100)
+
+    orders = [task.batch(step, 100, seed).labels for step, seed in ((0, 0), (1, 0), (0, 1))]
+
+    assert not any(torch.equal(orders[i], orders[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+
+
+@pytest.mark.parametrize("batch_size", [0, 12])
+def test_a_batch_larger_than_the_task_is_an_error(batch_size):
+    with pytest.raises(OptionError, match="1 to 11"):
+        counting_task().batch(0, batch_size, seed=0)
+
+
+def test_labels_that_do_not_fit_the_inputs_are_an_error():
+    good = Split(torch.zeros(4, 5, 1), torch.zeros(4, dtype=torch.int64))
+
+    with pytest.raises(ShapeError, match=r"\(3,\)"):
+        Task("bad", ("all",), good, Split(good.inputs, good.labels[:3]))
+
+
+def test_digits_are_whole_and_stratified():
+    task = load_task("digits")
+
+    assert task.train.inputs.shape == (1437, 64, 1)
+    assert task.test.inputs.shape == (360, 64, 1)
+    assert task.train.inputs.dtype == torch.float32
+    assert (float(task.train.inputs.min()), float(task.train.inputs.max())) == (0, 1)
+    counts = task.test.labels.bincount()
+    assert int(counts.max() - counts.min()) <= 3
+    assert task.monitor is task.test
+
+
+def test_the_split_of_digits_never_changes():
+    digest = hashlib.sha256(load_task("digits", seed=7).test.labels.numpy().tobytes()).hexdigest()
+
+    assert digest.startswith("4493b2052e7b")
+
+
+def test_an_unknown_task_is_an_error():
+    with pytest.raises(OptionError, match="wanted one of: digits, smnist"):
+        load_task("cifar")
+
+
+# The loader, on files of the official format made here
+
+
+@pytest.fixture
+def tiny_mnist(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    shapes = [(20, 28, 28), (20,), (5, 28, 28), (5,)]
+    arrays = [rng.integers(0, 256 if len(shape) == 3 else 10, shape) for shape in shapes]
+    files = {}
+    (tmp_path / "mnist").mkdir()
+    for name, array in zip(SMNIST.FILES, arrays, strict=True):
+        header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+        (tmp_path / "mnist" / name).write_bytes(gzip.compress(header + array.astype(np.uint8).tobytes()))
+        files[name] = hashlib.sha256((tmp_path / "mnist" / name).read_bytes()).hexdigest()
+    monkeypatch.setattr(SMNIST, "FILES", files)
+    monkeypatch.setenv("SSM_ZOO_DATA", str(tmp_path))
+    return tmp_path, arrays
+
+
+def test_smnist_reads_pixels_row_by_row_in_unit_range(tiny_mnist):
+    _, (_, _, images, labels) = tiny_mnist
+
+    task = smnist()
+
+    assert task.test.inputs.shape == (5, 784, 1)
+    np.testing.assert_allclose(task.test.inputs[3, :, 0].numpy(), images[3].ravel() / 255, rtol=1e-6)
+    assert task.test.labels.tolist() == labels.tolist()
+
+
+def test_smnist_holds_out_a_tenth_by_seed(tiny_mnist):
+    first, again, other = smnist(0), smnist(0), smnist(1)
+
+    assert first.train.inputs.shape[0] == 18
+    assert first.monitor is first.validation
+    assert torch.equal(first.validation.inputs, again.validation.inputs)
+    assert not torch.equal(first.validation.inputs, other.validation.inputs)
+    both = torch.cat([first.train.inputs, first.validation.inputs])
+    assert torch.equal(both.sum(), torch.cat([other.train.inputs, other.validation.inputs]).sum())
+
+
+def test_a_local_file_with_another_content_is_an_error(tiny_mnist):
+    folder, _ = tiny_mnist
+    (folder / "mnist" / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(b"other"))
+
+    with pytest.raises(DataError, match=r"got sha256 .* wanted"):
+        smnist()
+
+
+def test_a_missing_local_file_is_an_error(tiny_mnist):
+    folder, _ = tiny_mnist
+    (folder / "mnist" / "t10k-labels-idx1-ubyte.gz").unlink()
+
+    with pytest.raises(DataError, match="is missing"):
+        smnist()
+
+
+# The downloader, against a server on this machine
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.requests.append(self.path)
+        kind = self.path.split("/")[1]
+        if kind == "absent":
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        self.wfile.write({"good": CONTENT, "bad": CONTENT[::-1], "broken": CONTENT[:50]}[kind])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("SSM_ZOO_DATA", raising=False)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.requests = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        server.url = f"http://127.0.0.1:{server.server_port}"
+        yield server
+        server.shutdown()
+
+
+def files_in(folder):
+    return [os.path.join(root, name) for root, _, names in os.walk(folder) for name in names]
+
+
+def test_a_file_is_downloaded_once(server, tmp_path):
+    paths = [fetch("set", "file.gz", SHA256, [f"{server.url}/good"]) for _ in range(2)]
+
+    assert paths == [tmp_path / "ssm-zoo" / "set" / "file.gz"] * 2
+    assert paths[0].read_bytes() == CONTENT
+    assert server.requests == ["/good/file.gz"]
+    assert len(files_in(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("kind", ["absent", "bad", "broken"])
+def test_the_next_mirror_is_tried_when_one_fails(server, kind):
+    path = fetch("set", "file.gz", SHA256, [f"{server.url}/{kind}", f"{server.url}/good"])
+
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("absent", "404"), ("bad", f"got sha256 .* wanted {SHA256}"), ("broken", "50 of 144 bytes|IncompleteRead")],
+)
+def test_a_failed_download_leaves_nothing_and_names_the_url(server, tmp_path, kind, message):
+    url = f"{server.url}/{kind}"
+
+    with pytest.raises(DataError, match=message) as caught:
+        fetch("set", "file.gz", SHA256, [url])
+
+    assert f"{url}/file.gz" in str(caught.value)
+    assert "SSM_ZOO_DATA=" in str(caught.value)
+    assert files_in(tmp_path) == []
+
+
+def test_no_network_is_needed_for_a_local_copy(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSM_ZOO_DATA", str(tmp_path))
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "file.gz").write_bytes(CONTENT)
+
+    assert fetch("set", "file.gz", SHA256, []) == tmp_path / "set" / "file.gz"
