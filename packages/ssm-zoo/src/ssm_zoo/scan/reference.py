@@ -25,7 +25,7 @@ def scan(
 
 def drive(inputs: Tensor, B: Tensor) -> Tensor:
     """Return B u as one real product: half the work of a complex product with a real argument."""
-    planes = inputs @ torch.view_as_real(B.mT).flatten(-2)  # (batch, length, 2n), re and im alternating
+    planes = inputs @ torch.view_as_real(B.mT.resolve_conj()).flatten(-2)  # (batch, length, 2n), re and im alternating
     return torch.view_as_complex(planes.unflatten(-1, (-1, 2)))
 
 
