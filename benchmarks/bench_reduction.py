@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from peers import compressm
+
 from ssm_balance import Order
 from ssm_zoo.layers import LRU
 from ssm_zoo.reduction import Activations, Limits, WhiteNoise

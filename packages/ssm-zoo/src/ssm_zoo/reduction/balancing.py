@@ -12,8 +12,9 @@ from .states import second_moment
 
 if TYPE_CHECKING:
     import numpy as np
-    from ssm_gramians import StateSpace
     from torch import Tensor
+
+    from ssm_gramians import StateSpace
 
 
 class Balancing(Protocol):
@@ -72,8 +73,9 @@ class Activations:
     def factors(self, system: StateSpace, inputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return the factors of the second moment of the states and of the observability within the horizon."""
         horizon = inputs.shape[1] if self.horizon is None else self.horizon
-        observability = sg.observability_gramian(system, horizon=horizon, average=True)
-        return sg.gramian_factor(second_moment(system, inputs)), sg.gramian_factor(observability)
+        gramians = second_moment(system, inputs), sg.observability_gramian(system, horizon=horizon, average=True)
+        Z_P, Z_Q = (sg.get_backend(gramian).factor(gramian) for gramian in gramians)
+        return Z_P, Z_Q
 
 
 def balancing(choice: str | Balancing) -> Balancing:

@@ -6,20 +6,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import ssm_balance as sb
 import torch
-from ssm_gramians import Diagonal, StateSpace
 from torch.func import functional_call
+
+import ssm_balance as sb
+from ssm_gramians import Diagonal, StateSpace
 
 from .._errors import ReductionError
 from .certificate import Certificate, Limits
 from .refit import pull_inside
 
 if TYPE_CHECKING:
-    from ssm_balance import Diagonalization, Selection
     from torch import Tensor
 
-    from ..layers.base import Reducible, Surgery
+    from ssm_balance import Diagonalization, Selection
+
+    from ..layers import Reducible, Surgery
     from .balancing import Balancing
 
 
@@ -67,7 +69,7 @@ def propose(layer: Reducible, inputs: Tensor, balancing: Balancing, selection: S
     surgery = layer.surgery(modes.system, left, right)
     certificate = Certificate(
         error_bound=float(sb.error_bound(projection.hsv, order)) if balancing.has_bound else None,
-        hinf_error=sb.peak_gain(system - modes.system)[0],
+        hinf_error=sb.estimate_peak_gain(sb.difference(system, modes.system))[0],
         output_error=_output_error(layer, surgery, probe),
         condition=float(modes.condition),
         spectral_radius=radius,
@@ -84,7 +86,7 @@ def _checked_system(layer: Reducible, inputs: Tensor) -> StateSpace:
         if not np.isfinite(values).all():
             msg = f"{name} of the layer hold NaN or infinity; want finite values: has the training diverged?"
             raise ReductionError(msg)
-    if np.abs(A).max() >= 1:
+    if np.abs(A).max() > 1 - np.finfo(float).eps:
         worst = A[np.abs(A).argmax()]
         msg = f"the layer is unstable: it has the pole {worst:.6g} of modulus {abs(worst):.9g}; want every modulus < 1"
         raise ReductionError(msg)

@@ -9,12 +9,13 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from ssm_balance import BalanceError
-from ssm_gramians import GramiansError
 from torch import Tensor, nn
 
+from ssm_balance import BalanceError
+from ssm_gramians import GramiansError
+
 from .._errors import OptionError, ReductionError
-from ..layers.base import Reducible
+from ..layers import Reducible
 from .balancing import Balancing, balancing
 from .certificate import Limits
 from .ledger import Cut, Status

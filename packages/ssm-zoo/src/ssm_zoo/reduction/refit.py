@@ -6,13 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from ssm_gramians import Diagonal
 
 from .states import directions, run, states
 
 if TYPE_CHECKING:
-    from ssm_gramians import StateSpace
     from torch import Tensor
+
+    from ssm_gramians import StateSpace
 
 _RCOND = 1e-8  # directions of the states that the activations excite less than this keep their outputs
 

@@ -14,8 +14,9 @@ import torch
 from ..scan import diagonal_scan
 
 if TYPE_CHECKING:
-    from ssm_gramians import StateSpace
     from torch import Tensor
+
+    from ssm_gramians import StateSpace
 
 _CHUNK = 1 << 22  # numbers in the states of the sequences that are run at once: 32 MiB
 

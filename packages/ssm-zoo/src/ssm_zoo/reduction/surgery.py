@@ -1,7 +1,7 @@
 """Swap a layer's parameters, and let the optimiser follow.
 
-Parameters are replaced, never resized in place, and the optimiser is re-keyed: its groups hold the new parameters at the
-old places, its moments become what they would be had the smaller layer been trained all along.
+Parameters are replaced, never resized in place, and the optimiser is re-keyed: its groups hold the new parameters at
+the old places, its moments become what they would be had the smaller layer been trained all along.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .._errors import UnsupportedError
-from ..layers.base import Surgery
+from ..layers import Surgery
 
 _POWER = {
     "exp_avg": 1,  # Adam, AdamW, Lion
@@ -60,11 +60,7 @@ def operate(
     UnsupportedError
         If the optimiser keeps a state for a parameter of which it is not known how it transforms.
     """
-    swaps = [
-        _prepare(layer, name, value, surgery, optimizer)
-        for layer, surgery in operations
-        for name, value in surgery.parameters.items()
-    ]
+    swaps = [swap for layer, surgery in operations for swap in _prepare(layer, surgery, optimizer)]
     states = {} if optimizer is None else {swap.old: optimizer.state.get(swap.old) for swap in swaps}
     for swap in swaps:
         _replace(swap.module, swap.name, swap.old, swap.new, swap.state, optimizer)
@@ -76,28 +72,42 @@ def operate(
     return undo
 
 
-def _prepare(
-    layer: nn.Module, name: str, value: Tensor, surgery: Surgery, optimizer: torch.optim.Optimizer | None
-) -> _Swap:
-    path, _, leaf = name.rpartition(".")
-    old = layer.get_parameter(name)
-    new = nn.Parameter(value.to(device=old.device, dtype=old.dtype), requires_grad=old.requires_grad)
-    new.__dict__.update(old.__dict__)  # _optim, _no_weight_decay and the like
-    state = None if optimizer is None or old not in optimizer.state else optimizer.state[old]
-    moved = None if state is None else {key: _move(key, entry, old, name, surgery) for key, entry in state.items()}
-    return _Swap(layer.get_submodule(path), leaf, old, new, moved)
+def _prepare(layer: nn.Module, surgery: Surgery, optimizer: torch.optim.Optimizer | None) -> list[_Swap]:
+    olds = {name: layer.get_parameter(name) for name in surgery.parameters}
+    states = {name: optimizer.state[old] for name, old in olds.items() if optimizer and old in optimizer.state}
+    moved = _move_moments(olds, states, surgery)
+    swaps = []
+    for name, old in olds.items():
+        value = surgery.parameters[name].to(device=old.device, dtype=old.dtype)
+        new = nn.Parameter(value, requires_grad=old.requires_grad)
+        new.__dict__.update(old.__dict__)  # _optim, _no_weight_decay and the like
+        path, _, leaf = name.rpartition(".")
+        swaps.append(_Swap(layer.get_submodule(path), leaf, old, new, moved.get(name)))
+    return swaps
 
 
-def _move(key: str, entry: Any, old: nn.Parameter, name: str, surgery: Surgery) -> Any:
-    if not isinstance(entry, Tensor) or entry.shape != old.shape:
-        return entry  # step counts
-    if key not in _POWER:
-        msg = (
-            f"the optimiser keeps {key!r} for the parameter {name!r}, and it is not known how that follows a change of "
-            f"basis; want one of {', '.join(_POWER)}: SGD, Adam, AdamW, RMSprop, Adagrad, Lion"
-        )
-        raise UnsupportedError(msg)
-    return surgery.moments[name](entry, _POWER[key]).to(entry)
+def _move_moments(
+    olds: dict[str, nn.Parameter], states: dict[str, dict[str, Any]], surgery: Surgery
+) -> dict[str, dict[str, Any]]:
+    """Return the state of each new parameter; moments move together, since real and imaginary parts mix."""
+    moved: dict[str, dict[str, Any]] = {name: dict(state) for name, state in states.items()}
+    keys = {
+        key
+        for name, state in states.items()
+        for key, entry in state.items()
+        if isinstance(entry, Tensor) and entry.shape == olds[name].shape
+    }
+    for key in keys:
+        if key not in _POWER:
+            msg = (
+                f"the optimiser keeps {key!r} for each parameter, and it is not known how that follows a change of "
+                f"basis; want one of {', '.join(_POWER)}: SGD, Adam, AdamW, RMSprop, Adagrad, Lion"
+            )
+            raise UnsupportedError(msg)
+        moments = {name: states.get(name, {}).get(key, torch.zeros_like(old)) for name, old in olds.items()}
+        for name in states:
+            moved[name][key] = surgery.moments[name](moments, _POWER[key]).to(moments[name])
+    return moved
 
 
 def _replace(
