@@ -8,12 +8,14 @@ from ssm_gramians import (
     Diagonal,
     DtypeError,
     Kronecker,
+    Lyapunov,
     NonFiniteError,
     ShapeError,
     SingularEquationError,
     SquaredSmith,
     Status,
     Stein,
+    Sylvester,
     UnsupportedError,
     solve,
     solve_continuous_lyapunov,
@@ -40,7 +42,7 @@ def test_signs_are_those_of_slycot(matrices):
     slycot = pytest.importorskip("slycot")
     a, _, q = matrices
     q = q + q.T
-    X = slycot.sb03md(9, -q, a.copy(), np.eye(9), "D", trana="T")[1]
+    X = slycot.sb03md57(a.copy(order="F"), C=-q.copy(order="F"), dico="D", trana="T")[2]
     assert_close(solve_discrete_lyapunov(a, q), X, rtol=1e-12)
 
 
@@ -149,13 +151,14 @@ def test_split_triangular_solves_join(rng, n, kind):
     assert_close(drift @ Y + Y @ drift.conj().T, Q, rtol=1e-10)
 
 
-def test_auto_sends_batches_to_squared_smith_and_diagonals_to_the_closed_form():
+def test_auto_follows_its_table():
     from ssm_gramians import Auto, ClosedForm, get_backend
 
     scipy = get_backend("scipy")
-    small = Stein(np.zeros((4, 8, 8)), np.zeros((4, 8, 8)))
-    assert Auto().candidates(small, scipy) == (SquaredSmith(), BartelsStewart())
-    assert Auto().candidates(Stein(np.zeros((8, 8)), np.zeros((8, 8))), scipy) == (BartelsStewart(),)
+    small = Stein(np.zeros((8, 8)), np.zeros((8, 8)))
+    assert Auto().candidates(small, scipy) == (SquaredSmith(max_steps=16), BartelsStewart())
+    assert Auto().candidates(Lyapunov(-np.eye(8), np.eye(8)), scipy) == (BartelsStewart(),)
+    assert Auto().candidates(Sylvester(np.eye(8), np.eye(8), np.eye(8)), get_backend("array")) == (Kronecker(),)
     assert Auto().candidates(Stein(Diagonal(np.zeros(8)), np.zeros((8, 8))), scipy) == (ClosedForm(),)
     assert Auto().candidates(small, get_backend("array")) == (SquaredSmith(), Kronecker())
 
@@ -164,3 +167,18 @@ def test_auto_falls_back_where_squared_smith_fails(rng):
     A = np.stack([np.diag([0.5, 1.5])] * 4)
     X = solve_discrete_lyapunov(A, rng.standard_normal((4, 2, 2)))
     assert np.isfinite(as_numpy(X)).all()
+
+
+def test_a_mode_next_to_the_circle_goes_to_the_schur_form(rng):
+    V = np.linalg.qr(rng.standard_normal((5, 5)))[0]
+    A = V @ np.diag([1 - 1e-9, 0.5, 0.4, -0.3, 0.1]) @ V.T
+    solution = solve(Stein(A, np.eye(5)))
+    assert solution.converged
+    assert solution.steps == 0
+
+
+def test_a_loose_tolerance_is_honoured():
+    equation = Stein(np.diag([0.9, 0.5]), np.eye(2))
+    loose, tight = solve(equation, SquaredSmith(rtol=1e-3)), solve(equation, SquaredSmith())
+    assert loose.converged
+    assert loose.steps < tight.steps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ._arrays import Array, adjoint, as_double, check_finite, identity, namespace, promote, real
 from ._equations import Lyapunov, Stein
@@ -58,16 +58,8 @@ def controllability_gramian(
     UnsupportedError
         If a horizon is given in continuous time, or the solver cannot serve here.
     """
-    _check_horizon(system, horizon, average)
-    _check_finite(system)
-    if horizon is None:
-        check_stability(system)
-        return _infinite_gramian(system, solver, backend)
-    A, B = system.A, _input_matrix(system)
-    if isinstance(A, Diagonal):
-        return _hermitian(weigh_modes(A, B @ adjoint(B), geometric_weighting(horizon, average=average)))
-    Z = horizon_factor(*promote(A, B), horizon, average=average)
-    return Z @ adjoint(Z)
+    _check(system, horizon, average)
+    return _gramian(system, horizon, average, solver, backend)
 
 
 def observability_gramian(
@@ -132,7 +124,8 @@ def gramian_factors(
     average
         Take the mean over the horizons 1..L: weights 1 - k/L.
     solver
-        Solve for the Gramians with it and factor them; None for the above.
+        None for the above; `SquaredSmith()` to sum factors for diagonal systems too: slower, and right down to the
+        smallest Hankel singular values; any other solver gives Gramians, which are then factored.
     backend
         A name or a `Backend`; by the type of the arrays if None.
 
@@ -147,13 +140,9 @@ def gramian_factors(
         If a mode does not decay and no horizon is given.
     """
     system = _in_double(system)
-    _check_horizon(system, horizon, average)
-    _check_finite(system)
-    if horizon is None:
-        check_stability(system)
-    chosen = get_backend(system.B if backend is None else backend)
-    options: dict[str, Any] = {"horizon": horizon, "average": average, "solver": solver, "backend": chosen}
-    return _factor(system, options), _factor(system.dual(), options)
+    _check(system, horizon, average)
+    options = (horizon, average, solver, get_backend(system.B if backend is None else backend))
+    return _factor(system, *options), _factor(system.dual(), *options)
 
 
 def check_stability(system: StateSpace) -> None:
@@ -179,27 +168,37 @@ def check_stability(system: StateSpace) -> None:
     raise InstabilityError(msg, worst)
 
 
-def _factor(system: StateSpace, options: dict[str, Any]) -> Array:
-    backend, horizon = options["backend"], options["horizon"]
-    if not isinstance(system.A, Diagonal) and options["solver"] is None:
-        A, B = promote(system.A, system.B)
-        if horizon is not None:
-            return horizon_factor(A, B, horizon, average=options["average"])
-        if not system.is_discrete:
-            A, shifted, scale = cayley(A, backend)
-            B = namespace(A).sqrt(scale) * (shifted @ B)
-        Z = stein_factor(A, B, backend)
-        if Z is not None:
-            return Z
+def _gramian(
+    system: StateSpace, horizon: int | None, average: bool, solver: Solver | None, backend: str | Backend | None
+) -> Array:
+    A, B = system.A, _input_matrix(system)
     if horizon is None:
-        return backend.factor(_infinite_gramian(system, options["solver"], backend))
-    return backend.factor(controllability_gramian(system, **options))
+        kind = Stein if system.is_discrete else Lyapunov
+        return _hermitian(solve(kind(A, B @ adjoint(B)), solver, backend).unwrap())
+    if isinstance(A, Diagonal):
+        return _hermitian(weigh_modes(A, B @ adjoint(B), geometric_weighting(horizon, average=average)))
+    A, B = promote(A, B)
+    Z = horizon_factor(A, B, horizon, average=average)
+    return _hermitian(Z @ adjoint(Z))
 
 
-def _infinite_gramian(system: StateSpace, solver: Solver | None, backend: str | Backend | None) -> Array:
-    B = _input_matrix(system)
-    kind = Stein if system.is_discrete else Lyapunov
-    return _hermitian(solve(kind(system.A, B @ adjoint(B)), solver, backend).unwrap())
+def _factor(system: StateSpace, horizon: int | None, average: bool, solver: Solver | None, backend: Backend) -> Array:
+    closed = solver is None and isinstance(system.A, Diagonal)
+    Z = None
+    if not closed and isinstance(solver, SquaredSmith | None):
+        Z = _summed_factor(system.to_dense(), horizon, average, backend)
+    return backend.factor(_gramian(system, horizon, average, solver, backend)) if Z is None else Z
+
+
+def _summed_factor(system: StateSpace, horizon: int | None, average: bool, backend: Backend) -> Array | None:
+    """Return the factor of a dense system, never squared; None if the sum does not converge."""
+    A, B = promote(system.A, system.B)
+    if horizon is not None:
+        return horizon_factor(A, B, horizon, average=average)
+    if system.is_discrete:
+        return stein_factor(A, B, backend)
+    A, shifted, scale = cayley(A, backend)
+    return stein_factor(A, namespace(A).sqrt(scale) * (shifted @ B), backend)
 
 
 def _input_matrix(system: StateSpace) -> Array:
@@ -217,9 +216,12 @@ def _in_double(system: StateSpace) -> StateSpace:
     return StateSpace(A, as_double(system.B), as_double(system.C), as_double(system.D), system.dt)
 
 
-def _check_finite(system: StateSpace) -> None:
-    A = system.A.eigenvalues if isinstance(system.A, Diagonal) else system.A
-    check_finite(A=A, B=system.B, C=system.C)
+def _check(system: StateSpace, horizon: int | None, average: bool) -> None:
+    """Raise for a bad horizon, NaN, or a system without the Gramian that is asked for."""
+    _check_horizon(system, horizon, average)
+    check_finite(A=system.A.eigenvalues if isinstance(system.A, Diagonal) else system.A, B=system.B, C=system.C)
+    if horizon is None:
+        check_stability(system)
 
 
 def _check_horizon(system: StateSpace, horizon: int | None, average: bool) -> None:

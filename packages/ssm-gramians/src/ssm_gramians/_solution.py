@@ -19,7 +19,7 @@ class Status(Enum):
     """How a solve ended; the value is the message. For a batch, the worst of its systems."""
 
     CONVERGED = "the residual is at rounding level, or the iteration met its tolerance"
-    INACCURATE = "the equation is so close to singular that the residual is far above rounding"
+    INACCURATE = "the residual is far above rounding: the equation is nearly singular, or A far from normal"
     STEPS_EXHAUSTED = "the step limit came before the tolerance: raise max_steps, or use a direct solver"
     DIVERGED = "the iteration grew without bound: is every mode of A stable?"
     SINGULAR = "the equation has no unique solution: two eigenvalues cancel"
@@ -75,15 +75,15 @@ class Solution:
         raise kind(msg)
 
 
-def direct_solution(equation: Equation, X: Inexact[Array, "*batch n m"]) -> Solution:
-    """Judge what a direct solver found by its residual."""
+def judge(equation: Equation, X: Inexact[Array, "*batch n m"], *, rtol: float = 0.0, steps: int = 0) -> Solution:
+    """Return what a solver found, with the status that its residual earns: at rounding level, or below rtol."""
     xp = namespace(X)
     if not bool(xp.all(xp.isfinite(X))):
-        return Solution(X, Status.SINGULAR, equation)
+        return Solution(X, Status.SINGULAR, equation, steps)
     # A backward-stable solve leaves a few n eps; a hundred times that tells rounding from a solution without a digit.
     limit = 100 * (X.shape[-2] + X.shape[-1]) * float(xp.finfo(X.dtype).eps)
-    solution = Solution(X, Status.CONVERGED, equation)
-    accurate = bool(xp.all(solution.residual <= limit))
+    solution = Solution(X, Status.CONVERGED, equation, steps)
+    accurate = bool(xp.all(solution.residual <= max(limit, rtol)))
     return solution if accurate else replace(solution, status=Status.INACCURATE)
 
 

@@ -53,7 +53,7 @@ def _run(kernel: Array, G: Array, a: Array, b: Array, *margins: Array) -> Array:
 
 
 @numba.njit(parallel=True, cache=True, error_model="numpy")
-def _stein_kernel(G, ar, ai, br, bi, a_margin, b_margin, out):  # type: ignore[no-untyped-def]
+def _stein_kernel(G, ar, ai, br, bi, a_margin, b_margin, out):
     n = ar.shape[1]
     half = ar.dtype.type(0.5)
     one = ar.dtype.type(1.0)
@@ -71,7 +71,7 @@ def _stein_kernel(G, ar, ai, br, bi, a_margin, b_margin, out):  # type: ignore[n
 
 
 @numba.njit(parallel=True, cache=True, error_model="numpy")
-def _lyapunov_kernel(G, ar, ai, br, bi, out):  # type: ignore[no-untyped-def]
+def _lyapunov_kernel(G, ar, ai, br, bi, out):
     n = ar.shape[1]
     one = ar.dtype.type(1.0)
     for row in numba.prange(ar.shape[0] * n):

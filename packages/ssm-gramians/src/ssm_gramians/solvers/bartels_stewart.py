@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from .._arrays import Array, adjoint, as_complex, is_complex, namespace, promote, real
 from .._equations import Equation, Lyapunov, Stein, Sylvester
 from .._errors import SingularEquationError
-from .._solution import Solution, direct_solution, singular_solution
+from .._solution import Solution, judge, singular_solution
 from ..backends import Backend
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class BartelsStewart:
         except SingularEquationError:
             return singular_solution(equation)
         stacked = xp.stack(X) if X else xp.zeros_like(Q)
-        return direct_solution(equation, xp.reshape(stacked, (*batch, *Q.shape[-2:])))
+        return judge(equation, xp.reshape(stacked, (*batch, *Q.shape[-2:])))
 
     def _solve_one(self, equation: Equation, A: Array, B: Array, Q: Array, backend: Backend) -> Array:
         discrete = isinstance(equation, Stein)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from .._arrays import Array, adjoint, conj, identity, namespace, promote
 from .._equations import Equation, Stein, Sylvester
 from .._errors import SingularEquationError
-from .._solution import Solution, direct_solution, singular_solution
+from .._solution import Solution, judge, singular_solution
 from ..backends import Backend
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Kronecker:
             X = backend.solve(xp.broadcast_to(operator, (*batch, size, size)), right)
         except SingularEquationError:
             return singular_solution(equation)
-        return direct_solution(equation, xp.reshape(X, (*batch, *Q.shape[-2:])))
+        return judge(equation, xp.reshape(X, (*batch, *Q.shape[-2:])))
 
 
 def kron(A: Inexact[Array, "*batch n n"], B: Inexact[Array, "*batch m m"]) -> Inexact[Array, "*batch nm nm"]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from .._arrays import Array, adjoint, identity, namespace, promote
 from .._equations import Equation, Lyapunov
 from .._errors import SingularEquationError
-from .._solution import Solution, Status, singular_solution
+from .._solution import Solution, Status, judge, singular_solution
 from ..backends import Backend
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ class SquaredSmith:
                 return singular_solution(equation)
             Q = scale * (shifted @ Q @ adjoint(shifted))
         X, status, steps = self._sum(A, Q, backend)
+        if status is Status.CONVERGED:
+            return judge(equation, X, rtol=self.rtol or 0.0, steps=steps)
         return Solution(X, status, equation, steps)
 
     def _sum(self, A: Array, Q: Array, backend: Backend) -> tuple[Array, Status, int]:

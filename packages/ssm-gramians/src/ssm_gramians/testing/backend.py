@@ -83,7 +83,7 @@ class BackendConformance:
         a = 0.9 * a / (1 + abs(a))
         b = 0.5 * a
         g, x, y = (as_numpy(v).astype(np.complex128) for v in (G, a, b))
-        eps = np.finfo(kind).eps
+        eps = float(np.finfo(kind).eps)
         outer = x[..., :, None] * y.conj()[..., None, :]
         addition = (x - 2)[..., :, None] + (y - 2).conj()[..., None, :]
 
@@ -138,7 +138,7 @@ class BackendConformance:
 
         U, T = self.be.schur(A)
 
-        eps = np.finfo(kind).eps
+        eps = float(np.finfo(kind).eps)
         assert_same_kind(T, A)
         assert_close(U @ T @ adjoint(U), A, rtol=100 * eps)
         assert_close(U @ adjoint(U), np.eye(6, dtype=kind), rtol=100 * eps)

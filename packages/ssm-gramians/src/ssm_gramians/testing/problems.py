@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -48,9 +48,8 @@ def convert(equation: Equation, asarray: Callable[[Array], Array]) -> Equation:
     def move(M: Any) -> Any:
         return Diagonal(asarray(M.eigenvalues), M.paired) if isinstance(M, Diagonal) else asarray(M)
 
-    if isinstance(equation, Sylvester):
-        return Sylvester(move(equation.A), move(equation.B), move(equation.Q))
-    return type(equation)(move(equation.A), move(equation.Q))
+    moved = {field.name: move(getattr(equation, field.name)) for field in fields(equation)}
+    return type(equation)(**moved)
 
 
 def problems() -> tuple[Problem, ...]:
@@ -114,14 +113,12 @@ def _shifted(A: Any) -> Any:
 def _with_answer(equation: Equation, X: Any, name: str, condition: float = 1e3, *, stable: bool = True) -> Problem:
     """Choose Q so that X solves the equation."""
     left, right, _ = equation.terms(X)
-    fields = {"B": equation.B} if isinstance(equation, Sylvester) else {}
-    posed = type(equation)(A=equation.A, Q=-(left + right), **fields)
-    return Problem(name, posed, X, condition, stable)
+    return Problem(name, replace(equation, Q=-(left + right)), X, condition, stable)
 
 
 def _with_right_side(equation: Equation, name: str) -> Problem:
     """Take the answer from the series or the integral, by diagonalisation."""
-    values, V = np.linalg.eig(equation.A)
+    values, V = np.linalg.eig(np.asarray(equation.A))
     W = np.linalg.inv(V)
     product = values[:, None] * values.conj()[None, :]
     weights = 1 / (1 - product) if isinstance(equation, Stein) else -1 / (values[:, None] + values.conj()[None, :])

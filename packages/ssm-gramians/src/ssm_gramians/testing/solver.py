@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,7 @@ class SolverConformance:
             equation = problem.on(self.asarray)
             stacked = self.asarray(np.stack([problem.equation.Q, 2 * problem.equation.Q]))
 
-            value = self.solve(type(equation)(equation.A, stacked)).value
+            value = self.solve(replace(equation, Q=stacked)).value
 
             assert_close(value[1, ...], 2 * problem.answer, rtol=problem.condition * 1e-15)
 
@@ -130,10 +131,8 @@ class SolverConformance:
                 continue
             equation = problem.equation.adjoint()
             R = rng.standard_normal(np.shape(problem.answer)) + 0 * equation.Q
-            fields = {"B": equation.B} if isinstance(equation, Sylvester) else {}
-            other = type(equation)(A=equation.A, Q=R, **fields)
 
-            Y = as_numpy(self.solve(convert(other, self.asarray)).value)
+            Y = as_numpy(self.solve(convert(replace(equation, Q=R), self.asarray)).value)
 
             left, right = np.vdot(Y, problem.equation.Q), np.vdot(R, problem.answer)
             size = np.linalg.norm(Y) * np.linalg.norm(problem.equation.Q)
@@ -163,11 +162,10 @@ class SolverConformance:
             if problem.condition > 1e5:
                 continue
             equation = problem.on(self.asarray)
-            fields = {"B": equation.B} if isinstance(equation, Sylvester) else {}
 
-            def run(A: Any, Q: Any, equation: Any = equation, fields: Any = fields) -> Any:
+            def run(A: Any, Q: Any, equation: Any = equation) -> Any:
                 structure = Diagonal(A, equation.A.paired) if isinstance(equation.A, Diagonal) else A
-                return self.solve(type(equation)(A=structure, Q=Q, **fields)).value
+                return self.solve(replace(equation, A=structure, Q=Q)).value
 
             A = equation.A.eigenvalues if isinstance(equation.A, Diagonal) else equation.A
             inputs = tuple(M.clone().requires_grad_() for M in (A, equation.Q))
