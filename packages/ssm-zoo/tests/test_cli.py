@@ -5,6 +5,7 @@ import signal
 import pytest
 from typer.testing import CliRunner
 
+from ssm_zoo import plots
 from ssm_zoo.cli import app
 from ssm_zoo.display import Display
 
@@ -20,6 +21,13 @@ def invoke(tmp_path, monkeypatch):
     return lambda *arguments: CliRunner().invoke(app, list(arguments))
 
 
+@pytest.fixture
+def quick(invoke, monkeypatch):
+    """The same without plots, which take most of the time of a short run."""
+    monkeypatch.setattr(plots, "save", lambda figure, file: file)
+    return invoke
+
+
 def test_a_run_prints_cuts_a_table_and_where_the_files_are(invoke, tmp_path):
     done = invoke(*SHORT, "--out", "here")
 
@@ -31,16 +39,16 @@ def test_a_run_prints_cuts_a_table_and_where_the_files_are(invoke, tmp_path):
     assert (tmp_path / "here" / "plots" / "learning.png").exists()
 
 
-def test_output_that_is_no_terminal_has_no_control_characters(invoke):
-    output = invoke(*SHORT, "--out", "here").output
+def test_output_that_is_no_terminal_has_no_control_characters(quick):
+    output = quick(*SHORT, "--out", "here").output
 
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", output)
 
 
-def test_the_same_command_finds_its_finished_run_again(invoke, tmp_path):
-    first = invoke(*SHORT)
+def test_the_same_command_finds_its_finished_run_again(quick, tmp_path):
+    first = quick(*SHORT)
 
-    again = invoke(*SHORT)
+    again = quick(*SHORT)
 
     assert "finished" not in first.output
     assert "finished" in again.output
@@ -48,10 +56,10 @@ def test_the_same_command_finds_its_finished_run_again(invoke, tmp_path):
     assert len(list((tmp_path / "runs").iterdir())) == 1
 
 
-def test_fresh_repeats_a_finished_run(invoke):
-    invoke(*SHORT)
+def test_fresh_repeats_a_finished_run(quick):
+    quick(*SHORT)
 
-    assert "step 12/12" in invoke(*SHORT, "--fresh").output
+    assert "step 12/12" in quick(*SHORT, "--fresh").output
 
 
 def test_a_comparison_prints_one_table_and_a_verdict(invoke, tmp_path):
@@ -61,9 +69,10 @@ def test_a_comparison_prints_one_table_and_a_verdict(invoke, tmp_path):
     assert "over seeds 5, 6" in done.output
     assert "accurate" in done.output.splitlines()[-2]
     assert json.loads((tmp_path / "here" / "summary.json").read_text())["seeds"] == [5, 6]
+    assert (tmp_path / "here" / "summary.png").stat().st_size > 10_000
 
 
-def test_ctrl_c_exits_with_130_and_the_same_command_goes_on(invoke, monkeypatch):
+def test_ctrl_c_exits_with_130_and_the_same_command_goes_on(quick, monkeypatch):
     show = Display.__call__
 
     def interrupt(self, progress):
@@ -73,8 +82,8 @@ def test_ctrl_c_exits_with_130_and_the_same_command_goes_on(invoke, monkeypatch)
 
     with monkeypatch.context() as patch:
         patch.setattr(Display, "__call__", interrupt)
-        stopped = invoke(*SHORT)
-    resumed = invoke(*SHORT)
+        stopped = quick(*SHORT)
+    resumed = quick(*SHORT)
 
     assert stopped.exit_code == 130
     assert "same command" in stopped.output
@@ -98,40 +107,40 @@ def test_ctrl_c_exits_with_130_and_the_same_command_goes_on(invoke, monkeypatch)
         (["--batch-size", "5000"], "batch_size=5000"),
     ],
 )
-def test_a_bad_option_is_a_message_and_no_traceback(invoke, options, message):
-    done = invoke("train", "--threads", "1", *options)
+def test_a_bad_option_is_a_message_and_no_traceback(quick, options, message):
+    done = quick("train", "--threads", "1", *options)
 
     assert done.exit_code == 2
     assert message in " ".join(done.output.split())
     assert "Traceback" not in done.output
 
 
-def test_a_missing_data_file_is_a_message_and_no_traceback(invoke, tmp_path, monkeypatch):
+def test_a_missing_data_file_is_a_message_and_no_traceback(quick, tmp_path, monkeypatch):
     monkeypatch.setenv("SSM_ZOO_DATA", str(tmp_path))
 
-    done = invoke("train", "--task", "smnist")
+    done = quick("train", "--task", "smnist")
 
     assert done.exit_code == 1
     assert "is missing" in done.output
     assert "Traceback" not in done.output
 
 
-def test_one_state_size_per_layer_can_be_given(invoke, tmp_path):
-    done = invoke(*TINY, "--d-state", "5,4", "--steps", "2", "--cuts", "0", "--out", "here")
+def test_one_state_size_per_layer_can_be_given(quick, tmp_path):
+    done = quick(*TINY, "--d-state", "5,4", "--steps", "2", "--cuts", "0", "--out", "here")
 
     assert done.exit_code == 0, done.output
     assert json.loads((tmp_path / "here" / "result.json").read_text())["d_state"] == [5, 4]
 
 
-def test_help_shows_the_defaults_of_each_task(invoke):
-    output = " ".join(invoke("train", "--help").output.replace("│", " ").split())
+def test_help_shows_the_defaults_of_each_task(quick):
+    output = " ".join(quick("train", "--help").output.replace("│", " ").split())
 
     assert "default 128; smnist 256" in output
     assert all(panel in output for panel in ("Model", "Training", "Reduction", "Runs and files"))
 
 
-def test_version_is_that_of_the_package(invoke):
-    done = invoke("--version")
+def test_version_is_that_of_the_package(quick):
+    done = quick("--version")
 
     assert done.exit_code == 0
     assert re.fullmatch(r"ssm-zoo \d+\.\d+\.\d+\S*\n", done.output)

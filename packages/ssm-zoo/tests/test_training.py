@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from ssm_zoo import plots
 from ssm_zoo._errors import OptionError, RunError
 from ssm_zoo.models import SequenceClassifier
 from ssm_zoo.tasks import load_task
@@ -21,6 +22,12 @@ CONFIG = TrainConfig(
 
 class KilledError(BaseException):
     """As if the process had ended: nothing of the loop may catch it."""
+
+
+@pytest.fixture(autouse=True)
+def no_plots(monkeypatch):
+    """Leave out the slowest part of a short run; fixtures of the module are made before, with plots."""
+    monkeypatch.setattr(plots, "save", lambda figure, file: file)
 
 
 def stop_at(step, error):
@@ -68,8 +75,10 @@ def test_the_result_is_that_of_the_saved_model_on_the_test_set(uninterrupted):
     assert loss == pytest.approx(result.test_loss, rel=1e-5)
 
 
-@pytest.mark.parametrize("error", [KilledError(), KeyboardInterrupt()], ids=["killed", "interrupted"])
-@pytest.mark.parametrize("step", [3, 18, 20, 33, 47, 50])
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [(step, KilledError()) for step in (3, 18, 20, 33, 50)] + [(step, KeyboardInterrupt()) for step in (18, 40, 50)],
+)
 def test_a_run_that_was_stopped_goes_on_to_the_same_result(uninterrupted, tmp_path, step, error):
     expected, folder = uninterrupted
     with pytest.raises(type(error)):
@@ -235,17 +244,14 @@ def test_evaluation_keeps_the_mode_and_does_not_depend_on_the_batch_size():
 def test_small_begins_with_the_states_that_reduced_ends_with(tmp_path):
     config = replace(CONFIG, steps=10)
 
-    comparison = compare(config, tmp_path, seeds=[3, 4])
+    comparison = compare(config, tmp_path, seeds=[3])
 
-    for seed, reduced in zip((3, 4), comparison.results["reduced"], strict=True):
-        small = json.loads((tmp_path / f"small-seed{seed}" / "config.json").read_text())
-        assert tuple(small["d_state"]) == reduced.d_state
-        assert small["cuts"] == 0
-        assert small["seed"] == seed
+    (reduced,) = comparison.results["reduced"]
+    small = json.loads((tmp_path / "small-seed3" / "config.json").read_text())
+    assert (tuple(small["d_state"]), small["cuts"], small["seed"]) == (reduced.d_state, 0, 3)
     assert {result.d_state for result in comparison.results["full"]} == {(6, 6)}
     assert json.loads((tmp_path / "summary.json").read_text())["verdict"] == comparison.verdict()
     assert comparison.verdict() in (tmp_path / "summary.md").read_text()
-    assert (tmp_path / "summary.png").stat().st_size > 10_000
 
 
 def result_of(accuracy, d_state=8, seconds=10.0):

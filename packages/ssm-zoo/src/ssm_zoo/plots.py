@@ -112,8 +112,11 @@ def _accuracy(panel: Axes, runs: Runs) -> None:
 
 
 def _states(panel: Axes, runs: Runs) -> None:
-    sizes = _points(runs, lambda line: line["elapsed"], lambda line: np.mean(line["d_state"]))
+    sizes = list(_points(runs, lambda line: line["elapsed"], lambda line: np.mean(line["d_state"])))
     _curves(panel, sizes, drawstyle="steps-pre")
+    if len(sizes) == 1:
+        _, x, y = sizes[0]
+        panel.annotate(f"{y[-1]:g}", (x[-1], y[-1]), (0, 5), textcoords="offset points", ha="right")
     panel.set_yscale("log", base=2)
     panel.yaxis.set_major_formatter("{x:g}")
     _label(panel, title="State size", x="training time (s)", y="states per layer, mean")
@@ -123,8 +126,8 @@ def _pace(panel: Axes, runs: Runs) -> None:
     paces = _points(runs, lambda line: line["step"], lambda line: 1e3 * line["seconds_per_step"])
     paces = list(paces)
     _curves(panel, paces)
-    usual = np.percentile(np.concatenate([y for _, _, y in paces]), 95)
-    panel.set_ylim(0, 1.3 * usual)  # a busy machine makes peaks that would hide the rest
+    usual = np.percentile(np.concatenate([y for _, _, y in paces]), 98)
+    panel.set_ylim(0, 1.2 * usual)  # a busy machine makes peaks that would hide the rest
     _label(panel, title="Time per training step", x="step", y="ms")
 
 
