@@ -13,7 +13,8 @@ from ._system import StateSpace
 from .backends import Backend, get_backend
 from .solvers import Solver, SquaredSmith
 from .solvers.closed_form import geometric_weighting, weigh_modes
-from .solvers.smith import cayley, horizon_factor, stein_factor
+from .solvers.factored_smith import horizon_factor, stein_factor
+from .solvers.smith import cayley
 
 if TYPE_CHECKING:
     from jaxtyping import Inexact

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from .._arrays import Array, adjoint, conj, namespace, real
 from .._errors import SingularEquationError, UnsupportedError
+from .._unit_circle import one_minus_product
 
 if TYPE_CHECKING:
     from jaxtyping import Complex, Float, Inexact
@@ -53,8 +54,6 @@ class Backend:
         self, G: Inexact[Array, "*batch n n"], a: Inexact[Array, "*batch n"], b: Inexact[Array, "*batch n"]
     ) -> Inexact[Array, "*batch n n"]:
         r"""Return $G_{ij} / (1 - a_i \bar b_j)$."""
-        from ..solvers.closed_form import one_minus_product
-
         return _quotient(G, one_minus_product(a, b))
 
     def lyapunov_quotient(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numba
 import numpy as np
 
-from ..solvers.closed_form import one_minus_square
+from .._unit_circle import one_minus_square
 from .scipy import ScipyBackend
 
 if TYPE_CHECKING:

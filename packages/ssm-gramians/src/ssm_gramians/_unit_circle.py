@@ -1,0 +1,49 @@
+"""Distances from the unit circle, without cancellation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._arrays import Array, as_complex, imag, is_complex, namespace, real, real_dtype
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Inexact
+
+
+def one_minus_product(a: Inexact[Array, "*batch n"], b: Inexact[Array, "*batch n"]) -> Inexact[Array, "*batch n n"]:
+    r"""$1 - a_i \bar b_j$ to full relative accuracy inside the unit circle.
+
+    From $2\,\mathrm{Re}(a\bar b) = |a|^2 + |b|^2 - |a - b|^2$ follows $2\,\mathrm{Re}(1 - a\bar b) = (1 - |a|^2) +
+    (1 - |b|^2) + |a - b|^2$, where all terms are positive; $1 - |a|^2$ comes from error-free products.
+    """
+    gap = a[..., :, None] - b[..., None, :]
+    margin = (one_minus_square(a)[..., :, None] + one_minus_square(b)[..., None, :] + _square(gap)) / 2
+    if not is_complex(a):
+        return margin
+    # Im(1 - a conj b) = Im(a conj gap) = Im a Re gap - Re a Im gap
+    turn = imag(a)[..., :, None] * real(gap) - real(a)[..., :, None] * imag(gap)
+    return as_complex(margin) + 1j * turn
+
+
+def one_minus_square(a: Inexact[Array, "*batch n"]) -> Float[Array, "*batch n"]:
+    r"""$1 - |a|^2$ to full relative accuracy, by Dekker's error-free square (Numer. Math. 18 (1971) 224-242)."""
+    xp = namespace(a)
+    x, y = xp.abs(real(a)), xp.abs(imag(a))
+    large, small = xp.maximum(x, y), xp.minimum(x, y)
+    high, high_rest = _exact_square(large)
+    low, low_rest = _exact_square(small)
+    return ((1 - high) - low) - (high_rest + low_rest)
+
+
+def _exact_square(x: Array) -> tuple[Array, Array]:
+    """Return p and e with p + e = x^2 exactly."""
+    splitter = 4097.0 if real_dtype(x) == namespace(x).float32 else 134217729.0  # 2^12 + 1, 2^27 + 1
+    c = splitter * x
+    head = c - (c - x)
+    tail = x - head
+    p = x * x
+    return p, ((head * head - p) + 2 * head * tail) + tail * tail
+
+
+def _square(z: Array) -> Array:
+    return real(z) * real(z) + imag(z) * imag(z)
