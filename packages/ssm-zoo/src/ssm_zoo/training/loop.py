@@ -181,15 +181,16 @@ def _threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back until the block is done; signals reach the main thread only."""
-    if threading.current_thread() is not threading.main_thread():
+    """Hold Ctrl-C back until the block is done, where it would have interrupted the block."""
+    main = threading.current_thread() is threading.main_thread()  # only there can handlers be set
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
     pending: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: pending.append(number))
+    signal.signal(signal.SIGINT, lambda number, _: pending.append(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if pending:
         raise KeyboardInterrupt
