@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from ssm_zoo._errors import OptionError, RunError, ShapeError
-from ssm_zoo.models import Block, ClassifierConfig, Dropout, SequenceClassifier, param_groups
+from ssm_zoo.blocks import Block, Dropout
+from ssm_zoo.models import ClassifierConfig, SequenceClassifier, param_groups
 
 TINY = ClassifierConfig(d_input=2, n_classes=3, d_model=4, d_state=(5, 3), n_layers=2)
 
