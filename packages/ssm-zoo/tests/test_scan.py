@@ -26,8 +26,7 @@ SHAPES = {  # batch, length, n, m, p
     "one more than a chunk": (2, 33, 4, 2, 3),
     "three levels of chunks": (1, 1100, 3, 1, 2),
     "fewer sequences than threads": (1, 300, 70, 3, 2),
-    "spans of time": (2, 700, 300, 2, 3),
-    "groups of sequences": (37, 40, 90, 2, 3),
+    "many sequences": (19, 40, 40, 2, 3),
 }
 
 
@@ -111,6 +110,19 @@ def test_outputs_and_all_gradients_are_those_of_the_definition(implementation, s
     got = everything(implementation, arguments, reverse=reverse)
 
     assert_same(got, everything("reference", arguments, reverse=reverse), TOLERANCE[dtype])
+
+
+@pytest.mark.skipif("numba" not in FAST, reason="needs Numba")
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("batch", [1, 2, 23])
+@pytest.mark.parametrize("steps", [1, 7, 45, 100])
+def test_how_the_work_is_cut_does_not_matter(monkeypatch, steps, batch, reverse):
+    arguments = problem((batch, 45, 70, 2, 3))
+    monkeypatch.setattr("ssm_zoo.scan.numba._TILE_BYTES", steps * 2 * 70 * 8)
+
+    got = everything("numba", arguments, reverse=reverse)
+
+    assert_same(got, everything("reference", arguments, reverse=reverse), TOLERANCE[torch.complex128])
 
 
 @pytest.mark.parametrize("implementation", available_scans())
@@ -223,7 +235,7 @@ def test_a_loss_of_one_result_alone_has_the_gradients_of_the_definition(implemen
 @pytest.mark.parametrize("implementation", available_scans())
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_the_outputs_do_not_depend_on_gradients_being_recorded(implementation, mode):
-    arguments = problem(SHAPES["groups of sequences"])
+    arguments = problem(SHAPES["many sequences"])
     recorded, _ = diagonal_scan(**arguments, implementation=implementation)
 
     with mode():
@@ -235,7 +247,7 @@ def test_the_outputs_do_not_depend_on_gradients_being_recorded(implementation, m
 
 @pytest.mark.parametrize("implementation", available_scans())
 def test_autocast_lowers_neither_states_nor_products(implementation):
-    arguments = problem(SHAPES["groups of sequences"], torch.complex64)
+    arguments = problem(SHAPES["many sequences"], torch.complex64)
     wanted = everything(implementation, arguments)
 
     got = everything(implementation, arguments, inside=partial(torch.autocast, "cpu", dtype=torch.bfloat16))
@@ -289,7 +301,7 @@ def test_poles_at_zero_and_on_the_unit_circle_are_ordinary(implementation):
 
 
 def test_the_number_of_threads_does_not_change_the_result_beyond_rounding():
-    arguments = problem(SHAPES["groups of sequences"])
+    arguments = problem(SHAPES["many sequences"])
     two = everything("auto", arguments)
 
     torch.set_num_threads(1)
@@ -298,7 +310,7 @@ def test_the_number_of_threads_does_not_change_the_result_beyond_rounding():
 
 
 def test_scans_may_run_in_several_threads_at_once():
-    arguments = problem(SHAPES["groups of sequences"])
+    arguments = problem(SHAPES["many sequences"])
     wanted = everything("auto", arguments)
 
     with ThreadPoolExecutor(4) as pool:

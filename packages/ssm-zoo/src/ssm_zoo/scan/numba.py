@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-_TILE_BYTES = 1 << 19  # about a level-2 cache; smaller ones pay more for Python between the products than they save
+_TILE_BYTES = 1 << 20  # stays in a level-3 cache; smaller tiles pay more for Python between the products than they save
 _SHARES = 4  # per thread: a core that is busy with something else then takes fewer of them
 _WORTH_A_THREAD = 1 << 15  # complex multiply-adds; below it, waking a thread costs more than it saves
 _NARROWEST = 32  # states; a narrower share leaves the vector units idle
@@ -86,7 +86,8 @@ class _Plan(NamedTuple):
         shares = min(batch, _SHARES * threads) if threads > 1 else 1
         rows = max(1, _TILE_BYTES // (2 * ceil(n / parts) * inputs.element_size()))
         chunks = ceil(length / rows)
-        group = max(1, min(rows // length, ceil(batch / shares)))
+        share = ceil(batch / shares)
+        group = ceil(share / ceil(share / max(1, rows // length)))
         return cls(_cut(n, parts), _cut(batch, shares), group, ceil(length / chunks), chunks, reverse, threads)
 
     def tiles(self, rows: slice, length: int) -> Iterable[tuple[slice, list[slice]]]:
@@ -132,7 +133,7 @@ def _backward(plan, rows, inputs, system, d_outputs, adjoint, d_inputs):
             states = _states(plan, inputs[group, span], system, k, group, tile)
             d_out = _rows(d_outputs[group, span])
             d_read.addmm_(d_out.mT, states)
-            adjoints = torch.mm(d_out, system.read.mT, out=twin[: len(d_out)])
+            adjoints = torch.mm(d_out, system.read.mT, out=twin[: d_out.shape[0]])
             before = system.checkpoints[k, group]
             _retreat(
                 *_arrays(_tall(adjoints, before), _tall(states, before), system.eigenvalues, before, adjoint[group]),
@@ -148,7 +149,7 @@ def _backward(plan, rows, inputs, system, d_outputs, adjoint, d_inputs):
 def _states(plan, inputs, system, k, group, tile):
     """Compute the states of one tile, (rows, 2n), and leave the last of them in the next checkpoint."""
     inputs = _rows(inputs)
-    states = torch.mm(inputs, system.drive, out=tile[: len(inputs)])
+    states = torch.mm(inputs, system.drive, out=tile[: inputs.shape[0]])
     before, after = system.checkpoints[k, group], system.checkpoints[k + 1, group]
     _advance(*_arrays(_tall(states, before), system.eigenvalues, before, after), plan.reverse)
     return states
@@ -251,7 +252,7 @@ def _rows(tile: Tensor) -> Tensor:
 
 
 def _tall(rows: Tensor, before: Tensor) -> Tensor:
-    return rows.view(len(before), -1, rows.shape[-1])
+    return rows.view(before.shape[0], -1, rows.shape[-1])
 
 
 def _arrays(*tensors: Tensor) -> list:
