@@ -129,3 +129,12 @@ def test_wrong_signals_are_named(rng):
 def test_eigenvalues_need_an_axis():
     with pytest.raises(ShapeError, match="n >= 1"):
         Diagonal(np.float64(0.5) * np.ones(()))
+
+
+def test_nothing_asked_is_nothing_answered_or_an_error(rng):
+    system = paired(np.asarray, rng)
+    assert system.transfer_function(np.zeros(0, complex)).shape == (0, 2, 2)
+    with pytest.raises(ShapeError, match="length >= 1"):
+        system.simulate(np.zeros((0, 2)))
+    with pytest.raises(ValueError, match="at least 1"):
+        system.impulse_response(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING
 
 import array_api_compat
@@ -21,12 +20,11 @@ from ._arrays import (
     real_dtype,
 )
 from ._errors import DtypeError, ShapeError, UnsupportedError
-from ._structure import Diagonal, Matrix, adjoint_of, stack_real, times
+from ._responses import frequency_response, march
+from ._structure import Diagonal, Matrix, adjoint_of, stack_real
 
 if TYPE_CHECKING:
     from jaxtyping import Complex, Inexact
-
-_CHUNK = 1 << 22  # complex numbers in one temporary of the transfer function: 64 MiB in double precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,9 +114,7 @@ class StateSpace:
         """Return the same map with a dense A; for a paired system the real one of order 2n."""
         if not isinstance(self.A, Diagonal):
             return self
-        if not self._paired:
-            return StateSpace(self.A.to_dense(), self.B, self.C, self.D, self.dt)
-        return StateSpace(self.A.to_dense(), *self._real_maps(), self.D, self.dt)
+        return StateSpace(self.A.to_dense(), *self._maps(), self.D, self.dt)
 
     def dual(self) -> StateSpace:
         r"""Return $(A^H, C^H, B^H, D^H)$: its controllability Gramian is this system's observability Gramian."""
@@ -155,13 +151,10 @@ class StateSpace:
             Shape (..., k, p, m), complex.
         """
         points = as_complex(points)
-        direct = as_complex(self.D)[..., None, :, :]
-        if not isinstance(self.A, Diagonal):
-            return self._dense_response(points) + direct
-        response = self._modal_response(points)
+        response = frequency_response(self.A, self.B, self.C, points)
         if self._paired:
-            response = response + conj(self._modal_response(conj(points)))
-        return response + direct
+            response = response + conj(frequency_response(self.A, self.B, self.C, conj(points)))
+        return response + as_complex(self.D)[..., None, :, :]
 
     def impulse_response(self, steps: int) -> Inexact[Array, "*batch steps p m"]:
         r"""$h_0 = D,\; h_k = C A^{k-1} B$: the answer to a unit pulse at each input.
@@ -175,11 +168,16 @@ class StateSpace:
         ------
         UnsupportedError
             In continuous time.
+        ValueError
+            If there are no steps.
         """
         self._require_discrete("impulse_response")
+        if steps < 1:
+            msg = f"steps is {steps}; want at least 1"
+            raise ValueError(msg)
         eye = identity(self.inputs, like=self.D)
         pulse = namespace(eye).stack([eye] + [0 * eye] * (steps - 1))  # (steps, m, m): one experiment a column
-        return self._march(pulse, None)
+        return march(self.A, *self._maps(), self.D, pulse)
 
     def simulate(
         self, inputs: Inexact[Array, "*batch length m"], initial_state: Inexact[Array, "*batch order"] | None = None
@@ -201,35 +199,20 @@ class StateSpace:
             If the last axis is not the number of inputs, or of states.
         """
         self._require_discrete("simulate")
-        if inputs.ndim < 2 or inputs.shape[-1] != self.inputs:
-            msg = f"inputs have shape {tuple(inputs.shape)}; want (..., length, {self.inputs})"
+        if inputs.ndim < 2 or inputs.shape[-1] != self.inputs or inputs.shape[-2] < 1:
+            msg = f"inputs have shape {tuple(inputs.shape)}; want (..., length, {self.inputs}) with length >= 1"
             raise ShapeError(msg)
         if initial_state is not None and initial_state.shape[-1] != self.order:
             msg = f"initial_state has shape {tuple(initial_state.shape)}; want (..., {self.order})"
             raise ShapeError(msg)
         state = None if initial_state is None else initial_state[..., None]
         columns = namespace(inputs).moveaxis(inputs, -2, 0)[..., None]  # (length, ..., m, 1)
-        outputs = self._march(columns, state)
-        return outputs[..., 0]
+        return march(self.A, *self._maps(), self.D, columns, state)[..., 0]
 
-    def _march(self, inputs: Array, state: Array | None) -> Array:
-        """Return the outputs (..., length, p, k) for inputs (length, ..., m, k)."""
-        A, B, C = (self.A, *self._real_maps()) if self._paired else (self.A, self.B, self.C)
-        D = self.D
-        xp = namespace(B)
-        dtype = xp.result_type(self.A.dtype, B.dtype, C.dtype, D.dtype, inputs.dtype)
-        if state is None:
-            state = xp.zeros((self.order, 1), dtype=dtype, device=array_api_compat.device(B))
-        state = xp.astype(state, dtype, copy=False)
-        outputs = []
-        for k in range(inputs.shape[0]):
-            u = inputs[k, ...]
-            outputs.append(times(C, state) + times(D, u))
-            state = times(A, state) + times(B, u)
-        return xp.stack(outputs, axis=-3)
-
-    def _real_maps(self) -> tuple[Array, Array]:
-        """Return B and C of a paired system in its real coordinates."""
+    def _maps(self) -> tuple[Array, Array]:
+        """Return B and C in the coordinates of the states: the real ones of a paired system."""
+        if not self._paired:
+            return self.B, self.C
         return stack_real(self.B), 2 * stack_real(adjoint(self.C)).mT
 
     def _zero_feedthrough(self) -> Array:
@@ -237,24 +220,6 @@ class StateSpace:
         dtype = real_dtype(self.B) if self._paired else common_dtype(self.B, self.C)
         shape = (*self.batch_shape, self.outputs, self.inputs)
         return xp.zeros(shape, dtype=dtype, device=array_api_compat.device(self.B))
-
-    def _dense_response(self, points: Array) -> Array:
-        A, B, C = as_complex(self.A), as_complex(self.B), as_complex(self.C)
-        pencil = points[:, None, None] * identity(self.order, like=A) - A[..., None, :, :]
-        xp = namespace(A)
-        right = xp.broadcast_to(B[..., None, :, :], (*pencil.shape[:-1], self.inputs))
-        return C[..., None, :, :] @ xp.linalg.solve(pencil, right)
-
-    def _modal_response(self, points: Array) -> Array:
-        assert isinstance(self.A, Diagonal)
-        slots, B, C = as_complex(self.A.eigenvalues), as_complex(self.B), as_complex(self.C)
-        size = max(1, _CHUNK // max(1, prod(C.shape)))
-        pieces = []
-        for start in range(0, points.shape[0], size):
-            chunk = points[start : min(start + size, points.shape[0])]
-            gain = 1 / (chunk[:, None] - slots[..., None, :])  # (..., k, n)
-            pieces.append((C[..., None, :, :] * gain[..., None, :]) @ B[..., None, :, :])
-        return namespace(points).concat(pieces, axis=-3)
 
     def _require_discrete(self, name: str) -> None:
         if not self.is_discrete:
