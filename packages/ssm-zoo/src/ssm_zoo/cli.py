@@ -129,8 +129,9 @@ def _config(params: Mapping[str, Any]) -> TrainConfig:
         changes["n_layers"] = params["layers"]
     if "d_state" in changes:
         changes["d_state"] = _sizes(changes["d_state"])
-    if "order" in changes:
-        changes.setdefault("energy", None)
+    for one, other in (("order", "energy"), ("energy", "order")):  # one given replaces the other's default
+        if params[one] is not None:
+            changes.setdefault(other, None)
     return TrainConfig.preset(params["task"], **changes)
 
 
