@@ -3,6 +3,7 @@
 A block that cannot run says why on the line before it: `<!-- not run: reason -->`.
 """
 
+import ast
 import os
 import re
 import subprocess
@@ -87,3 +88,31 @@ def test_only_a_reason_keeps_a_block_from_running():
 
     assert "1 / 0" in program(silent)
     assert "1 / 0" not in program(marked)
+
+
+def exported(module):
+    """Return the names in `__all__` of a module or package folder, or else its public functions and classes."""
+    path = module.replace(".", "/")
+    files = [*ROOT.glob(f"packages/*/src/{path}/__init__.py"), *ROOT.glob(f"packages/*/src/{path}.py")]
+    body = ast.parse(files[0].read_text(encoding="utf-8")).body
+    for node in body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "__all__":
+            return set(ast.literal_eval(node.value))
+    names = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    return {name for name in names if not name.startswith("_")}
+
+
+def public_packages():
+    """Return the dotted names of the package folders, no part of them private."""
+    sources = ROOT.glob("packages/*/src")
+    folders = [file.parent.relative_to(source).parts for source in sources for file in source.rglob("__init__.py")]
+    return sorted(".".join(parts) for parts in folders if not any(part.startswith("_") for part in parts))
+
+
+@pytest.mark.parametrize("package", public_packages())
+def test_what_is_public_is_in_the_reference(package):
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
+    documented = re.findall(r"^::: (\S+)$", pages, re.MULTILINE)
+    names = set().union(*(exported(module) for module in documented))
+
+    assert exported(package) - names - {"__version__"} == set()
