@@ -2,7 +2,6 @@ import copy
 import json
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,7 +10,6 @@ from ssm_balance import Energy, Order
 from ssm_zoo import LRU, S5, OptionError, ReductionError, UnsupportedError
 from ssm_zoo.reduction import Activations, At, InTrainingReducer, Limits, WhiteNoise
 from ssm_zoo.reduction.proposal import propose
-from ssm_zoo.reduction.states import second_moment
 
 FREE = Limits(output_error=math.inf, condition=math.inf)
 
@@ -128,22 +126,6 @@ def test_activations_beat_white_noise_on_coloured_activations(order):
     assert errors["activations"] < errors["white"] / 2
 
 
-def test_the_second_moment_is_that_of_the_states_step_by_step():
-    layer, inputs = LRU(3, 5), torch.randn(4, 9, 3)
-    system = layer.system()
-    A, B = (matrix.numpy() for matrix in (system.A.eigenvalues, system.B))
-
-    total = np.zeros((10, 10))
-    for sequence in inputs.double().numpy():
-        x = np.zeros(5, complex)
-        for u in sequence:
-            x = A * x + B @ u
-            xi = np.concatenate([x.real, x.imag])
-            total += np.outer(xi, xi) / 36
-
-    np.testing.assert_allclose(second_moment(system, inputs), total, rtol=1e-12, atol=1e-14)
-
-
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -249,6 +231,18 @@ def test_a_cut_that_ruins_the_loss_is_undone(batch):
     cuts = reducer.step(lambda: next(losses))
 
     assert [cut.status for cut in cuts] == ["refused", "refused"]
+    assert_same(snapshot(model, optimizer), before)
+
+
+def test_an_error_while_the_ledger_is_written_undoes_the_cut(batch):
+    model, optimizer, reducer = training(limits=FREE)
+    train(model, optimizer, reducer, batch, 2)
+    model(batch[0])
+    before = snapshot(model, optimizer)
+
+    with pytest.raises(ZeroDivisionError):
+        reducer.step(lambda: 1 / (model.layers[0].d_state - 8))
+
     assert_same(snapshot(model, optimizer), before)
 
 

@@ -6,25 +6,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import ssm_gramians as sg
+from ssm_gramians import Diagonal, StateSpace
 
 from .._errors import OptionError
-from .states import second_moment
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from ssm_gramians import StateSpace
+    from ..layers import Reducible
 
 
 class Balancing(Protocol):
-    """Turns a layer's system, and the activations it sees, into the two factors of a projection."""
+    """Turns a layer, and the activations it sees, into the two factors of a projection."""
 
     has_bound: bool
     """Whether twice the sum of the neglected Hankel singular values bounds the H∞ error."""
 
-    def factors(self, system: StateSpace, inputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Return `Z_P` and `Z_Q` in the real coordinates of the paired system, float64."""
+    def factors(self, layer: Reducible, inputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Return `Z_P` and `Z_Q` in the real coordinates of the layer's system, NumPy, float64."""
         ...
 
 
@@ -37,10 +37,11 @@ class WhiteNoise:
 
     has_bound = True
 
-    def factors(self, system: StateSpace, inputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    def factors(self, layer: Reducible, inputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return the factors of the classical Gramians; the activations play no part."""
         del inputs
-        return sg.gramian_factors(system)
+        Z_P, Z_Q = sg.gramian_factors(on_host(layer.system()))
+        return Z_P, Z_Q
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,19 @@ class Activations:
             msg = f"horizon is {self.horizon}; want at least one step, or None for the length of the sequences"
             raise OptionError(msg)
 
-    def factors(self, system: StateSpace, inputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    def factors(self, layer: Reducible, inputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return the factors of the second moment of the states and of the observability within the horizon."""
         horizon = inputs.shape[1] if self.horizon is None else self.horizon
-        gramians = second_moment(system, inputs), sg.observability_gramian(system, horizon=horizon, average=True)
-        Z_P, Z_Q = (sg.get_backend(gramian).factor(gramian) for gramian in gramians)
+        P = layer.second_moment(inputs).cpu().numpy()
+        Q = sg.observability_gramian(on_host(layer.system()), horizon=horizon, average=True)
+        Z_P, Z_Q = (sg.get_backend(gramian).factor(gramian) for gramian in (P, Q))
         return Z_P, Z_Q
+
+
+def on_host(system: StateSpace) -> StateSpace:
+    """Return a layer's system in NumPy arrays: the linear algebra of a reduction is LAPACK's, on the CPU."""
+    A, B, C, D = (matrix.cpu().numpy() for matrix in (system.A.eigenvalues, system.B, system.C, system.D))
+    return StateSpace(Diagonal(A, paired=True), B, C, D, dt=system.dt)
 
 
 def balancing(choice: str | Balancing) -> Balancing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Status = Literal["cut", "kept", "refused"]
@@ -24,10 +24,12 @@ class Cut:
         Why, in words.
     before, after
         State slots (complex modes) before and after.
-    hsv, hsv_after
-        Hankel singular values in the chosen balancing, descending; `hsv_after` is empty unless cut.
+    hsv
+        Hankel singular values of the layer in the chosen balancing, descending, two to a slot.
     seconds
-        Time of this layer's reduction.
+        Time it took to work out the cut.
+    hsv_after
+        Those of the layer it became; empty unless cut.
     error_bound
         A-priori bound on the H∞ norm of the white-noise error; None where the balancing has none.
     hinf_error
@@ -49,8 +51,8 @@ class Cut:
     before: int
     after: int
     hsv: list[float]
-    hsv_after: list[float]
     seconds: float
+    hsv_after: list[float] = field(default_factory=list)
     error_bound: float | None = None
     hinf_error: float | None = None
     output_error: float | None = None

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
+from torch import nn
 from torch.func import functional_call
 
 import ssm_balance as sb
-from ssm_gramians import Diagonal, StateSpace
+from ssm_gramians import StateSpace
 
 from .._errors import ReductionError
+from .balancing import on_host
 from .certificate import Certificate, Limits
 from .refit import pull_inside
 
@@ -31,7 +33,6 @@ class Proposal:
 
     hsv: np.ndarray
     slots: int
-    hsv_after: np.ndarray | None = None
     surgery: Surgery | None = None
     certificate: Certificate | None = None
 
@@ -55,8 +56,8 @@ def propose(layer: Reducible, inputs: Tensor, balancing: Balancing, selection: S
         If the layer or its inputs hold NaN or infinity, or the layer is unstable.
     """
     system = _checked_system(layer, inputs)
-    seen, probe = _split(inputs)
-    Z_P, Z_Q = balancing.factors(system, seen)
+    seen, probe = split(inputs)
+    Z_P, Z_Q = balancing.factors(layer, seen)
     projection = sb.balance(Z_P, Z_Q, selection)
     slots = (selection.select(projection.hsv) + 1) // 2
     if slots > (1 - limits.least_saving) * layer.d_state:
@@ -74,26 +75,25 @@ def propose(layer: Reducible, inputs: Tensor, balancing: Balancing, selection: S
         condition=float(modes.condition),
         spectral_radius=radius,
     )
-    Y_P, Y_Q = balancing.factors(modes.system, seen)
-    hsv_after = np.linalg.svd(Y_Q.T @ Y_P, compute_uv=False)[:order]
-    return Proposal(projection.hsv, modes.system.A.eigenvalues.shape[-1], hsv_after, surgery, certificate)
+    return Proposal(projection.hsv, modes.system.A.eigenvalues.shape[-1], surgery, certificate)
 
 
 def _checked_system(layer: Reducible, inputs: Tensor) -> StateSpace:
-    system = layer.system()
-    A, B, C, D = (M.cpu().numpy() for M in (system.A.eigenvalues, system.B, system.C, system.D))
-    for name, values in {"A": A, "B": B, "C": C, "the activations": inputs.cpu().numpy()}.items():
+    system = on_host(layer.system())
+    A = system.A.eigenvalues
+    for name, values in {"poles": A, "B": system.B, "C": system.C, "activations": inputs.cpu().numpy()}.items():
         if not np.isfinite(values).all():
-            msg = f"{name} of the layer hold NaN or infinity; want finite values: has the training diverged?"
+            msg = f"the layer has NaN or infinity in its {name}; want finite values: has the training diverged?"
             raise ReductionError(msg)
     if np.abs(A).max() > 1 - np.finfo(float).eps:
         worst = A[np.abs(A).argmax()]
         msg = f"the layer is unstable: it has the pole {worst:.6g} of modulus {abs(worst):.9g}; want every modulus < 1"
         raise ReductionError(msg)
-    return StateSpace(Diagonal(A, paired=True), B, C, D, dt=system.dt)
+    return system
 
 
-def _split(inputs: Tensor) -> tuple[Tensor, Tensor]:
+def split(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sequences that are balanced from, and every fourth, on which the error is measured."""
     if len(inputs) == 1:
         return inputs, inputs
     held_out = torch.arange(len(inputs)) % 4 == 1
@@ -104,8 +104,9 @@ def _fit_in_slots(system: StateSpace, projection: sb.Projection, slots: int) -> 
     """Return the largest balanced truncation that needs at most so many slots, since a real pole fills a whole one."""
     order = min(2 * slots, projection.order)
     largest = sb.project(system, projection.left[:, :order], projection.right[:, :order])
+    dense = cast(np.ndarray, largest.A)
     while True:
-        A, B, C = largest.A[:order, :order], largest.B[:order], largest.C[:, :order]
+        A, B, C = dense[:order, :order], largest.B[:order], largest.C[:, :order]
         modes = sb.diagonalize(StateSpace(A, B, C, largest.D, largest.dt))
         excess = modes.system.A.eigenvalues.shape[-1] - slots
         if excess <= 0:
@@ -114,7 +115,8 @@ def _fit_in_slots(system: StateSpace, projection: sb.Projection, slots: int) -> 
 
 
 def _output_error(layer: Reducible, surgery: Surgery, probe: Tensor) -> float:
+    module = cast(nn.Module, layer)
     with torch.no_grad():
-        before = layer(probe)
-        after = functional_call(layer, dict(surgery.parameters), (probe,))
+        before = module(probe)
+        after = functional_call(module, dict(surgery.parameters), (probe,))
     return float((after - before).double().norm() / before.double().norm())

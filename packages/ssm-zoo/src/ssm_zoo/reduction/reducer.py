@@ -6,8 +6,9 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,11 +16,11 @@ from ssm_balance import BalanceError
 from ssm_gramians import GramiansError
 
 from .._errors import OptionError, ReductionError
-from ..layers import Reducible
+from ..layers import Reducible, Surgery
 from .balancing import Balancing, balancing
 from .certificate import Limits
 from .ledger import Cut, Status
-from .proposal import Proposal, propose
+from .proposal import Proposal, propose, split
 from .surgery import operate
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class InTrainingReducer:
         self.ledger: list[Cut] = []
         self._inputs: dict[str, Tensor] = {}
         for name, layer in self.layers.items():
-            layer.register_forward_pre_hook(self._listener(name))
+            cast(nn.Module, layer).register_forward_pre_hook(self._listener(name))
 
     def step(self, loss: Callable[[], float] | None = None) -> list[Cut]:
         """Count one training step, and reduce if one is due.
@@ -150,21 +151,29 @@ class InTrainingReducer:
         return listen
 
     def _reduce(self, loss: Callable[[], float] | None) -> list[Cut]:
-        proposals, seconds = {}, {}
+        proposals, cuts = {}, {}
         for name, layer in self.layers.items():
             start = time.perf_counter()
             proposals[name] = self._propose(name, layer)
-            seconds[name] = time.perf_counter() - start
-        cuts = {name: self._entry(name, proposals[name], seconds[name]) for name in proposals}
+            cuts[name] = self._entry(name, proposals[name], time.perf_counter() - start)
         before = _measured(loss)
-        chosen = [(self.layers[name], proposals[name].surgery) for name in cuts if cuts[name].status == "cut"]
-        undo = operate(chosen, self.optimizer)
-        after = _measured(loss)
+        chosen = [name for name, cut in cuts.items() if cut.status == "cut"]
+        operations = [(cast(nn.Module, self.layers[name]), cast(Surgery, proposals[name].surgery)) for name in chosen]
+        undo = operate(operations, self.optimizer)
+        try:
+            after = _measured(loss)
+            spectra = {name: self._spectrum(name) for name in chosen}
+        except BaseException:
+            undo()
+            raise
         if after is not None and not math.isfinite(after):
             undo()
-            reason = f"loss became {after} (it was {before:.4g}); all layers were put back"
-            cuts = {name: replace(cut, status="refused", reason=reason, after=cut.before) for name, cut in cuts.items()}
-        return [replace(cut, loss_before=before, loss_after=after) for cut in cuts.values()]
+            reason = f"the loss became {after} (it was {before:.4g}): all layers were put back"
+            return [replace(cut, status="refused", reason=reason, after=cut.before) for cut in cuts.values()]
+        return [
+            replace(cut, hsv_after=spectra.get(name, []), loss_before=before, loss_after=after)
+            for name, cut in cuts.items()
+        ]
 
     def _propose(self, name: str, layer: Reducible) -> Proposal:
         if name not in self._inputs:
@@ -179,6 +188,11 @@ class InTrainingReducer:
             msg = f"layer {name!r} cannot be reduced at step {self.steps}: {error}"
             raise ReductionError(msg) from error
 
+    def _spectrum(self, name: str) -> list[float]:
+        """Return the Hankel singular values of a layer as it now is."""
+        Z_P, Z_Q = self.balancing.factors(self.layers[name], split(self._inputs[name])[0])
+        return np.linalg.svd(Z_Q.T @ Z_P, compute_uv=False).tolist()
+
     def _entry(self, name: str, proposal: Proposal, seconds: float) -> Cut:
         before, evidence = self.layers[name].d_state, proposal.certificate
         refusal = None if evidence is None else self.limits.refusal(evidence)
@@ -192,7 +206,6 @@ class InTrainingReducer:
             before=before,
             after=proposal.slots if status == "cut" else before,
             hsv=proposal.hsv.tolist(),
-            hsv_after=proposal.hsv_after.tolist() if status == "cut" else [],
             **({} if evidence is None else asdict(evidence)),
             seconds=seconds,
         )

@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from ssm_gramians import Diagonal
 
-from .states import directions, run, states
+from ..scan import diagonal_scan
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,15 +40,23 @@ def pull_inside(reduced: StateSpace, full: StateSpace, inputs: Tensor) -> StateS
     poles, radius = reduced.A.eigenvalues, np.abs(full.A.eigenvalues).max()
     moduli = np.abs(poles)
     stable = replace(reduced, A=Diagonal(np.where(moduli < 1, poles, poles / moduli * radius), paired=True))
-    rows = np.split(np.arange(full.outputs), len(directions(full)))
-    fits = [_refit(stable, full, rows[reverse], inputs, reverse=reverse) for reverse in directions(full)]
+    passes = np.split(np.arange(full.outputs), full.outputs // full.inputs)
+    fits = [_refit(stable, full, rows, inputs, reverse=k == 1) for k, rows in enumerate(passes)]
     return replace(stable, C=np.concatenate(fits))
 
 
 def _refit(reduced: StateSpace, full: StateSpace, rows: np.ndarray, inputs: Tensor, *, reverse: bool) -> np.ndarray:
-    xi = states(reduced, inputs, reverse=reverse)
-    wanted = run(full, 2 * full.C[rows], inputs, reverse=reverse)
+    """Return the C of one pass of the layer; a bidirectional layer makes two, with the outputs [forward; backward]."""
+    slots = reduced.C.shape[1]
+    xi = _run(reduced, np.concatenate([np.eye(slots), -1j * np.eye(slots)]), inputs, reverse)  # [Re z; Im z]
+    wanted = _run(full, 2 * full.C[rows], inputs, reverse)
     C = 2 * np.concatenate([reduced.C[rows].real, -reduced.C[rows].imag], axis=1)
     C = C + np.linalg.lstsq(xi, wanted - xi @ C.T, rcond=_RCOND)[0].T
     real, imag = np.split(C / 2, 2, axis=1)
     return real - 1j * imag
+
+
+def _run(system: StateSpace, C: np.ndarray, inputs: Tensor, reverse: bool) -> np.ndarray:
+    """Return Re(C x) for every sequence and step, (samples, outputs), in double precision."""
+    matrices = (torch.as_tensor(matrix) for matrix in (system.A.eigenvalues, system.B, C))
+    return diagonal_scan(inputs.cpu().double(), *matrices, reverse=reverse)[0].flatten(0, 1).numpy()
