@@ -67,7 +67,7 @@ def test_a_comparison_prints_one_table_and_a_verdict(invoke, tmp_path):
 
     assert done.exit_code == 0, done.output
     assert "over seeds 5, 6" in done.output
-    assert "accurate" in done.output.splitlines()[-2]
+    assert "points, paired by seed" in done.output.splitlines()[-2]
     assert json.loads((tmp_path / "here" / "summary.json").read_text())["seeds"] == [5, 6]
     assert (tmp_path / "here" / "summary.png").stat().st_size > 10_000
 

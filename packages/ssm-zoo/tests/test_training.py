@@ -292,7 +292,8 @@ def test_rows_hold_means_standard_errors_and_ratios():
 @pytest.mark.parametrize(
     ("full", "reduced", "words"),
     [
-        ([0.90, 0.90], [0.91, 0.88], "at least as accurate as full: -0.50 ± 1.50"),
+        ([0.90, 0.90], [0.91, 0.90], "at least as accurate as full: +0.50 ± 0.50"),
+        ([0.90, 0.90], [0.91, 0.88], "within one standard error of full: -0.50 ± 1.50"),
         ([0.90, 0.90], [0.80, 0.82], "less accurate than full: -9.00 ± 1.00"),
         ([0.90], [0.91], "at least as accurate as full: +1.00 (one seed"),
         ([0.90], [0.89], "less accurate than full: -1.00 (one seed"),

@@ -51,7 +51,13 @@ class Comparison:
         full, reduced, _ = self.rows()
         share = full["d_state"] / reduced["d_state"]
         doubt = f" ± {error:.2f}" if error is not None else " (one seed: no standard error)"
-        word = "at least as accurate as" if gain >= -(error or 0) else "less accurate than"
+        word = (
+            "at least as accurate as"
+            if gain >= 0
+            else "within one standard error of"
+            if error is not None and gain >= -error
+            else "less accurate than"
+        )
         return (
             f"Reduced is {word} full: {gain:+.2f}{doubt} points, paired by seed, "
             f"with 1/{share:.1f} of the state and in 1/{reduced['speedup']:.2f} of the time."
