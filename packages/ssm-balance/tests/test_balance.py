@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ssm_balance import Energy, OrderError, balance, project
+from ssm_balance import BalanceError, Energy, OrderError, balance, project
 from ssm_gramians import NonFiniteError, ShapeError
 
 
@@ -161,3 +161,38 @@ def test_a_paired_system_is_projected_as_the_real_one(make_system):
 def test_bases_of_the_wrong_height_are_refused(make_system):
     with pytest.raises(ShapeError, match=r"\(\.\.\., 16, r\)"):
         project(make_system("paired"), np.eye(8), np.eye(8))
+
+
+def factors_with(spectrum, n=40, seed=0):
+    """Factors whose product has the given singular values, in bases that are far from orthogonal."""
+    rng = np.random.default_rng(seed)
+    U, V, T = (np.linalg.qr(rng.standard_normal((n, n)))[0] for _ in range(3))
+    T = T * np.logspace(0, 3, n)
+    return T @ V * spectrum, np.linalg.inv(T).T @ U  # Z_Qᵀ Z_P = Uᵀ V Σ
+
+
+@pytest.mark.parametrize("smallest", [-3, -5, -7, -12])
+def test_the_eigh_driver_finds_the_same_projection(smallest):
+    Z_P, Z_Q = factors_with(np.logspace(0, smallest, 40))
+
+    exact, quick = (balance(Z_P, Z_Q, 12, driver=driver) for driver in ("svd", "eigh"))
+
+    for above, rtol in ((1e-5, 1e-9), (2e-7, 1e-3)):
+        large = exact.hsv > above
+        np.testing.assert_allclose(quick.hsv[large], exact.hsv[large], rtol=rtol)
+    assert np.all(quick.hsv[~large] < 4e-7)
+    np.testing.assert_allclose(quick.left.T @ quick.right, np.eye(12), atol=1e-10)
+    np.testing.assert_allclose(quick.right @ quick.left.T, exact.right @ exact.left.T, atol=1e-5 * np.abs(Z_P).max())
+
+
+def test_the_eigh_driver_gives_way_where_small_values_are_kept():
+    Z_P, Z_Q = factors_with(np.logspace(0, -9, 40))
+
+    quick = balance(Z_P, Z_Q, 38, driver="eigh")
+
+    np.testing.assert_allclose(quick.hsv[:38], np.logspace(0, -9, 40)[:38], rtol=1e-5)
+
+
+def test_a_driver_that_does_not_exist_is_refused():
+    with pytest.raises(BalanceError, match="'svd', 'eigh'"):
+        balance(np.eye(2), np.eye(2), 1, driver="qr")

@@ -61,13 +61,21 @@ class ScipyBackend(Backend):
         return X
 
     def factor(self, X: Inexact[Array, "*batch n n"]) -> Inexact[Array, "*batch n k"]:
-        """Return the pivoted Cholesky factor of the matrix scaled to unit diagonal; thinner if the rank is smaller."""
+        """Return the Cholesky factor of the matrix scaled to unit diagonal, pivoted and thinner where it is singular."""
         scale, unit = unit_diagonal(X)
-        n = X.shape[-1]
-        (pstrf,) = linalg.get_lapack_funcs(("pstrf",), (unit,))
-        factors, width = np.zeros_like(unit), 0
+        factors, width = np.zeros_like(unit), 1
         for index in np.ndindex(unit.shape[:-2]):
-            L, pivots, rank, _ = pstrf(unit[index], lower=1, tol=n * self.eps(unit))
-            factors[(*index, pivots - 1)] = np.where(np.arange(n) < rank, np.tril(L), 0)
-            width = max(width, int(rank))
-        return scale[..., :, None] * factors[..., : max(width, 1)]
+            L = self._cholesky(unit[index])
+            factors[(*index, slice(None), slice(L.shape[1]))] = L
+            width = max(width, L.shape[1])
+        return scale[..., :, None] * factors[..., :width]
+
+    def _cholesky(self, X: Inexact[Array, "n n"]) -> Inexact[Array, "n k"]:
+        potrf, pstrf = linalg.get_lapack_funcs(("potrf", "pstrf"), (X,))
+        L, info = potrf(X, lower=1)  # clean=1 by default: zeros above the diagonal
+        if info == 0:
+            return L
+        L, pivots, rank, _ = pstrf(X, lower=1, tol=X.shape[0] * self.eps(X))
+        permuted = np.zeros_like(X)
+        permuted[pivots - 1] = np.tril(L)
+        return permuted[:, :rank]

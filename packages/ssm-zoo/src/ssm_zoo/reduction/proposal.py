@@ -58,7 +58,7 @@ def propose(layer: Reducible, inputs: Tensor, balancing: Balancing, selection: S
     system = _checked_system(layer, inputs)
     seen, probe = split(inputs)
     Z_P, Z_Q = balancing.factors(layer, seen)
-    projection = sb.balance(Z_P, Z_Q, selection)
+    projection = sb.balance(Z_P, Z_Q, selection, driver="eigh")
     slots = (selection.select(projection.hsv) + 1) // 2
     if slots > (1 - limits.least_saving) * layer.d_state:
         return Proposal(projection.hsv, layer.d_state)
