@@ -177,7 +177,8 @@ def test_the_eigh_driver_finds_the_same_projection(smallest):
 
     exact, quick = (balance(Z_P, Z_Q, 12, driver=driver) for driver in ("svd", "eigh"))
 
-    for above, rtol in ((1e-5, 1e-9), (2e-7, 1e-3)):
+    np.testing.assert_allclose(quick.hsv[:12], exact.hsv[:12], rtol=1e-9)
+    for above, rtol in ((1e-5, 1e-5), (2e-7, 1e-2)):
         large = exact.hsv > above
         np.testing.assert_allclose(quick.hsv[large], exact.hsv[large], rtol=rtol)
     assert np.all(quick.hsv[~large] < 4e-7)
@@ -193,6 +194,16 @@ def test_the_eigh_driver_gives_way_where_small_values_are_kept():
     np.testing.assert_allclose(quick.hsv[:38], np.logspace(0, -9, 40)[:38], rtol=1e-5)
 
 
+def test_large_factors_give_the_same_projection_by_either_driver():
+    Z_P, Z_Q = factors_with(np.logspace(0, -4, 300), n=300)
+
+    exact, quick = (balance(Z_P, Z_Q, 30, driver=driver) for driver in ("svd", "eigh"))
+
+    np.testing.assert_allclose(quick.hsv, exact.hsv, rtol=1e-6)
+    np.testing.assert_allclose(quick.left.T @ quick.right, np.eye(30), atol=1e-10)
+    np.testing.assert_allclose(quick.right @ quick.left.T, exact.right @ exact.left.T, atol=1e-6 * np.abs(Z_P).max())
+
+
 def test_a_driver_that_does_not_exist_is_refused():
-    with pytest.raises(BalanceError, match="'svd', 'eigh'"):
+    with pytest.raises(BalanceError, match="'svd' or 'eigh'"):
         balance(np.eye(2), np.eye(2), 1, driver="qr")

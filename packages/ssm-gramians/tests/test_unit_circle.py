@@ -1,7 +1,7 @@
 from fractions import Fraction
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ssm_gramians._unit_circle import one_minus_product
@@ -17,6 +17,7 @@ def exact(a, b):
     return 1 - (ar * br + ai * bi), -(ai * br - ar * bi)
 
 
+@example(gap=1e-12, other_gap=1e-9, angle=np.pi / 4, turn=0.0)  # both squares just below 1/2
 @settings(max_examples=300, deadline=None)
 @given(gaps, gaps, angles, st.one_of(angles, st.floats(-1e-9, 1e-9)))
 def test_one_minus_a_product_has_full_relative_accuracy_inside_the_circle(gap, other_gap, angle, turn):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import array_api_compat
+import numpy as np
 
 from ._errors import DtypeError, NonFiniteError
 
@@ -117,6 +118,15 @@ def complex_dtype(array: Array) -> Any:
 def as_complex(array: Array) -> Array:
     """Cast to the complex dtype of the same precision."""
     return namespace(array).astype(array, complex_dtype(array), copy=False)
+
+
+def join(real_part: Array, imag_part: Array) -> Array:
+    """Return the complex array of two real ones."""
+    if not array_api_compat.is_numpy_array(real_part):
+        return as_complex(real_part) + 1j * imag_part
+    joined = np.empty(real_part.shape, dtype=complex_dtype(real_part))  # the sum would pass over memory three times
+    joined.real, joined.imag = real_part, imag_part
+    return joined
 
 
 def as_double(array: Array) -> Array:

@@ -60,7 +60,7 @@ def controllability_gramian(
         If a horizon is given in continuous time, or the solver cannot serve here.
     """
     _check(system, horizon, average)
-    return _gramian(system, horizon, average, solver, backend)
+    return _hermitian(_gramian(system, horizon, average, solver, backend))
 
 
 def observability_gramian(
@@ -172,15 +172,16 @@ def check_stability(system: StateSpace) -> None:
 def _gramian(
     system: StateSpace, horizon: int | None, average: bool, solver: Solver | None, backend: str | Backend | None
 ) -> Array:
+    """Return the Gramian, Hermitian up to rounding."""
     A, B = system.A, _input_matrix(system)
     if horizon is None:
         kind = Stein if system.is_discrete else Lyapunov
-        return _hermitian(solve(kind(A, B @ adjoint(B)), solver, backend).unwrap())
+        return solve(kind(A, B @ adjoint(B)), solver, backend).unwrap()
     if isinstance(A, Diagonal):
-        return _hermitian(weigh_modes(A, B @ adjoint(B), geometric_weighting(horizon, average=average)))
+        return weigh_modes(A, B @ adjoint(B), geometric_weighting(horizon, average=average))
     A, B = promote(A, B)
     Z = horizon_factor(A, B, horizon, average=average)
-    return _hermitian(Z @ adjoint(Z))
+    return Z @ adjoint(Z)
 
 
 def _factor(system: StateSpace, horizon: int | None, average: bool, solver: Solver | None, backend: Backend) -> Array:

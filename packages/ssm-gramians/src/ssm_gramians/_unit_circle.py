@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._arrays import Array, as_complex, imag, is_complex, namespace, real, real_dtype
+from ._arrays import Array, imag, is_complex, join, namespace, real, real_dtype
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Inexact
@@ -22,7 +22,7 @@ def one_minus_product(a: Inexact[Array, "*batch n"], b: Inexact[Array, "*batch n
         return margin
     # Im(1 - a conj b) = Im(a conj gap) = Im a Re gap - Re a Im gap
     turn = imag(a)[..., :, None] * real(gap) - real(a)[..., :, None] * imag(gap)
-    return as_complex(margin) + 1j * turn
+    return join(margin, turn)
 
 
 def one_minus_square(a: Inexact[Array, "*batch n"]) -> Float[Array, "*batch n"]:
@@ -32,7 +32,9 @@ def one_minus_square(a: Inexact[Array, "*batch n"]) -> Float[Array, "*batch n"]:
     large, small = xp.maximum(x, y), xp.minimum(x, y)
     high, high_rest = _exact_square(large)
     low, low_rest = _exact_square(small)
-    return ((1 - high) - low) - (high_rest + low_rest)
+    # Sterbenz: 1 - high is exact above 1/2; below it, 1/2 - high and 1/2 - low are wherever their sum is small
+    rest = xp.where(high >= 0.5, (1 - high) - low, (0.5 - high) + (0.5 - low))
+    return rest - (high_rest + low_rest)
 
 
 def _exact_square(x: Array) -> tuple[Array, Array]:

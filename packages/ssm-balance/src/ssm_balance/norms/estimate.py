@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from jaxtyping import Complex, Float
 
-_VECTORS = 8  # directions iterated together; with up to so many inputs the gain is exact
+_VECTORS = 4  # directions iterated together; with up to so many inputs the gain is exact
 
 
-def estimate_peak_gain(system: StateSpace, *, modes: int = 8, steps: int = 2) -> tuple[float, float]:
+def estimate_peak_gain(system: StateSpace, *, modes: int = 4, steps: int = 2) -> tuple[float, float]:
     r"""σ_max(G) at the frequencies of the loudest modes, from below: ‖G‖_∞ is at least this.
 
     A mode is as loud as ‖c_i‖ ‖b_i‖ over its distance from the stability border. At each frequency a block of vectors

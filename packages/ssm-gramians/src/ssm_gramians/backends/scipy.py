@@ -10,7 +10,7 @@ from scipy import linalg
 
 from .._arrays import Array, is_complex
 from .._errors import SingularEquationError
-from ._base import Backend, unit_diagonal
+from ._base import Backend
 
 if TYPE_CHECKING:
     from jaxtyping import Complex, Inexact
@@ -62,20 +62,20 @@ class ScipyBackend(Backend):
 
     def factor(self, X: Inexact[Array, "*batch n n"]) -> Inexact[Array, "*batch n k"]:
         """Return the Cholesky factor of the matrix scaled to unit diagonal, pivoted and thinner where it is singular."""
-        scale, unit = unit_diagonal(X)
-        factors, width = np.zeros_like(unit), 1
-        for index in np.ndindex(unit.shape[:-2]):
-            L = self._cholesky(unit[index])
-            factors[(*index, slice(None), slice(L.shape[1]))] = L
-            width = max(width, L.shape[1])
-        return scale[..., :, None] * factors[..., :width]
+        scale = np.sqrt(np.maximum(np.diagonal(X, axis1=-2, axis2=-1).real, 0))
+        inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
+        unit = X * inverse[..., :, None]
+        unit *= inverse[..., None, :]
+        try:
+            return scale[..., :, None] * np.linalg.cholesky(unit)  # reads the lower triangle, and leaves Python its lock
+        except np.linalg.LinAlgError:
+            return scale[..., :, None] * self._pivoted_cholesky(unit)
 
-    def _cholesky(self, X: Inexact[Array, "n n"]) -> Inexact[Array, "n k"]:
-        potrf, pstrf = linalg.get_lapack_funcs(("potrf", "pstrf"), (X,))
-        L, info = potrf(X, lower=1)  # clean=1 by default: zeros above the diagonal
-        if info == 0:
-            return L
-        L, pivots, rank, _ = pstrf(X, lower=1, tol=X.shape[0] * self.eps(X))
-        permuted = np.zeros_like(X)
-        permuted[pivots - 1] = np.tril(L)
-        return permuted[:, :rank]
+    def _pivoted_cholesky(self, unit: Inexact[Array, "*batch n n"]) -> Inexact[Array, "*batch n k"]:
+        (pstrf,) = linalg.get_lapack_funcs(("pstrf",), (unit,))
+        n, factors, width = unit.shape[-1], np.zeros_like(unit), 1
+        for index in np.ndindex(unit.shape[:-2]):
+            L, pivots, rank, _ = pstrf(unit[index], lower=1, tol=n * self.eps(unit))
+            factors[(*index, pivots - 1)] = np.where(np.arange(n) < rank, np.tril(L), 0)
+            width = max(width, int(rank))
+        return factors[..., :width]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
-from .._arrays import Array, as_complex, conj, imag, namespace, promote, real
+from .._arrays import Array, as_complex, conj, imag, join, namespace, promote, real
 from .._equations import Equation, Stein
 from .._solution import Solution, Status
 from .._structure import Diagonal
@@ -58,7 +58,7 @@ def _to_modes(Q: Inexact[Array, "*batch 2n 2n"]) -> tuple[Complex[Array, "*batch
     """Return E[x x^H] and E[x x^T] for the real second moments Q of [Re x; Im x]."""
     n = Q.shape[-1] // 2
     aa, ab, ba, bb = Q[..., :n, :n], Q[..., :n, n:], Q[..., n:, :n], Q[..., n:, n:]
-    return as_complex(aa + bb) + 1j * (ba - ab), as_complex(aa - bb) + 1j * (ba + ab)
+    return join(aa + bb, ba - ab), join(aa - bb, ba + ab)
 
 
 def _from_modes(P: Complex[Array, "*batch n n"], S: Complex[Array, "*batch n n"]) -> Inexact[Array, "*batch 2n 2n"]:

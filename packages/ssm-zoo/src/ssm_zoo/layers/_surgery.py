@@ -65,8 +65,9 @@ class Transport:
         """Return the maps for matrices that are stored before the input scales b, the old ones and the new."""
         L = torch.cat([left.real.mT, -left.imag.mT])  # ζ = L ξ
         R = 2 * torch.cat([right.real, -right.imag], 1)  # ξ = R ζ
-        old, new = (_multiplication(scale) for scale in scales)
-        return cls(torch.linalg.solve(old, R @ new).mT, _conjugated(L), nearest)
+        old, new = (scale.to(torch.complex128) for scale in scales)
+        R = _scale_rows(_scale_rows(R.mT, new.conj()).mT, 1 / old)  # the transpose of "times new" is "times its conjugate"
+        return cls(R.mT, _conjugated(L), nearest)
 
     def matrices(
         self, B: Complex[Tensor, "n H"], C: Complex[Tensor, "p n"], power: int
@@ -86,10 +87,11 @@ def nearest_poles(new: Complex[Tensor, " s"], old: Complex[Tensor, " n"]) -> Int
     return torch.minimum((new[:, None] - old).abs(), (new[:, None] - old.conj()).abs()).argmin(1)
 
 
-def _multiplication(z: Tensor) -> Tensor:
-    """Return the real matrix of z ⊙ in planes."""
-    z = torch.diag(z.to(torch.complex128))
-    return torch.cat([torch.cat([z.real, -z.imag], 1), torch.cat([z.imag, z.real], 1)])
+def _scale_rows(planes: Tensor, scale: Tensor) -> Tensor:
+    """Return scale ⊙ X, both in planes: [Re X; Im X] becomes that of the product."""
+    real, imag = planes.chunk(2)
+    a, b = scale.real[:, None], scale.imag[:, None]
+    return torch.cat([a * real - b * imag, b * real + a * imag])
 
 
 def _conjugated(L: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
@@ -33,6 +34,7 @@ class Proposal:
 
     hsv: np.ndarray
     slots: int
+    seconds: float
     surgery: Surgery | None = None
     certificate: Certificate | None = None
 
@@ -55,13 +57,14 @@ def propose(layer: Reducible, inputs: Tensor, balancing: Balancing, selection: S
     ReductionError
         If the layer or its inputs hold NaN or infinity, or the layer is unstable.
     """
+    start = time.perf_counter()
     system = _checked_system(layer, inputs)
     seen, probe = split(inputs)
     Z_P, Z_Q = balancing.factors(layer, seen)
     projection = sb.balance(Z_P, Z_Q, selection, driver="eigh")
     slots = (selection.select(projection.hsv) + 1) // 2
     if slots > (1 - limits.least_saving) * layer.d_state:
-        return Proposal(projection.hsv, layer.d_state)
+        return Proposal(projection.hsv, layer.d_state, time.perf_counter() - start)
     modes, order = _fit_in_slots(system, projection, slots)
     radius = float(np.abs(modes.system.A.eigenvalues).max())
     if radius >= 1:
@@ -75,7 +78,7 @@ def propose(layer: Reducible, inputs: Tensor, balancing: Balancing, selection: S
         condition=float(modes.condition),
         spectral_radius=radius,
     )
-    return Proposal(projection.hsv, modes.system.A.eigenvalues.shape[-1], surgery, certificate)
+    return Proposal(projection.hsv, modes.left.shape[-1], time.perf_counter() - start, surgery, certificate)
 
 
 def _checked_system(layer: Reducible, inputs: Tensor) -> StateSpace:
@@ -101,17 +104,17 @@ def split(inputs: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _fit_in_slots(system: StateSpace, projection: sb.Projection, slots: int) -> tuple[Diagonalization, int]:
-    """Return the largest balanced truncation that needs at most so many slots, since a real pole fills a whole one."""
+    """Return a balanced truncation that needs at most so many slots: a real pole fills a whole one."""
     order = min(2 * slots, projection.order)
     largest = sb.project(system, projection.left[:, :order], projection.right[:, :order])
     dense = cast(np.ndarray, largest.A)
     while True:
         A, B, C = dense[:order, :order], largest.B[:order], largest.C[:, :order]
         modes = sb.diagonalize(StateSpace(A, B, C, largest.D, largest.dt))
-        excess = modes.system.A.eigenvalues.shape[-1] - slots
+        excess = modes.left.shape[-1] - slots
         if excess <= 0:
             return modes, order
-        order -= excess
+        order -= 2 * excess - 1  # nearly there if the order below has as many real poles
 
 
 def _output_error(layer: Reducible, surgery: Surgery, probe: Tensor) -> float:

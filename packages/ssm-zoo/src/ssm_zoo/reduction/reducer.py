@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -21,6 +20,7 @@ from .balancing import Balancing, balancing
 from .certificate import Limits
 from .ledger import Cut, Status
 from .proposal import Proposal, propose, split
+from .side_by_side import side_by_side
 from .surgery import operate
 
 if TYPE_CHECKING:
@@ -151,18 +151,15 @@ class InTrainingReducer:
         return listen
 
     def _reduce(self, loss: Callable[[], float] | None) -> list[Cut]:
-        proposals, cuts = {}, {}
-        for name, layer in self.layers.items():
-            start = time.perf_counter()
-            proposals[name] = self._propose(name, layer)
-            cuts[name] = self._entry(name, proposals[name], time.perf_counter() - start)
+        proposals = dict(zip(self.layers, side_by_side(self._propose, self.layers), strict=True))
+        cuts = {name: self._entry(name, proposal) for name, proposal in proposals.items()}
         before = _measured(loss)
         chosen = [name for name, cut in cuts.items() if cut.status == "cut"]
         operations = [(cast(nn.Module, self.layers[name]), cast(Surgery, proposals[name].surgery)) for name in chosen]
         undo = operate(operations, self.optimizer)
         try:
             after = _measured(loss)
-            spectra = {name: self._spectrum(name) for name in chosen}
+            spectra = dict(zip(chosen, side_by_side(self._spectrum, chosen), strict=True))
         except BaseException:
             undo()
             raise
@@ -175,7 +172,7 @@ class InTrainingReducer:
             for name, cut in cuts.items()
         ]
 
-    def _propose(self, name: str, layer: Reducible) -> Proposal:
+    def _propose(self, name: str) -> Proposal:
         if name not in self._inputs:
             msg = (
                 f"layer {name!r} has seen no input since the last step; want a forward pass in training mode, then "
@@ -183,7 +180,7 @@ class InTrainingReducer:
             )
             raise ReductionError(msg)
         try:
-            return propose(layer, self._inputs[name], self.balancing, self.selection, self.limits)
+            return propose(self.layers[name], self._inputs[name], self.balancing, self.selection, self.limits)
         except (ReductionError, BalanceError, GramiansError) as error:
             msg = f"layer {name!r} cannot be reduced at step {self.steps}: {error}"
             raise ReductionError(msg) from error
@@ -193,7 +190,7 @@ class InTrainingReducer:
         Z_P, Z_Q = self.balancing.factors(self.layers[name], split(self._inputs[name])[0])
         return np.linalg.svd(Z_Q.T @ Z_P, compute_uv=False).tolist()
 
-    def _entry(self, name: str, proposal: Proposal, seconds: float) -> Cut:
+    def _entry(self, name: str, proposal: Proposal) -> Cut:
         before, evidence = self.layers[name].d_state, proposal.certificate
         refusal = None if evidence is None else self.limits.refusal(evidence)
         status: Status = "kept" if evidence is None else "refused" if refusal else "cut"
@@ -207,7 +204,7 @@ class InTrainingReducer:
             after=proposal.slots if status == "cut" else before,
             hsv=proposal.hsv.tolist(),
             **({} if evidence is None else asdict(evidence)),
-            seconds=seconds,
+            seconds=proposal.seconds,
         )
 
 
