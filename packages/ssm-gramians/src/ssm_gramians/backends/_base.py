@@ -24,7 +24,7 @@ class Backend:
     `"schur"`                 `schur(A)`
     `"triangular"`            `triangular_sylvester(S, T, Q)` and `triangular_stein(S, T, Q)`
     `"pivoted_cholesky"`      `factor(X)` by Cholesky with diagonal pivoting
-    `"diagonal_kernel"`       `stein_quotient` and `lyapunov_quotient` as one fused loop
+    `"diagonal_kernel"`       `stein_quotient`, `lyapunov_quotient`, `paired_stein`: each one fused loop
     `"autograd"`              gradients flow through every generic algorithm
     ========================  =================================================================================
 
@@ -61,6 +61,12 @@ class Backend:
     ) -> Inexact[Array, "*batch n n"]:
         r"""Return $-G_{ij} / (a_i + \bar b_j)$."""
         return _quotient(G, -(a[..., :, None] + conj(b)[..., None, :]))
+
+    def paired_stein(
+        self, Q: Float[Array, "*batch 2n 2n"], slots: Complex[Array, "*batch n"]
+    ) -> Float[Array, "*batch 2n 2n"]:
+        r"""Return X with $A X A^T - X + Q = 0$ for the real A of the paired slots, and a real Q."""
+        raise lacking(self, "diagonal_kernel")
 
     def solve(self, A: Inexact[Array, "*batch n n"], B: Inexact[Array, "*batch n k"]) -> Inexact[Array, "*batch n k"]:
         """Return X with A X = B.

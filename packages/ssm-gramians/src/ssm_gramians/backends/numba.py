@@ -37,6 +37,14 @@ class NumbaBackend(ScipyBackend):
         r"""Return $-G_{ij} / (a_i + \bar b_j)$."""
         return _run(_lyapunov_kernel, G, a, b)
 
+    def paired_stein(self, Q: Inexact[Array, "*batch 2n 2n"], slots: Inexact[Array, "*batch n"]) -> Array:
+        r"""Return the real solution of the Stein equation of a paired system in one pass over memory."""
+        Q, slots = np.ascontiguousarray(Q), np.ascontiguousarray(slots)
+        out, margin = np.empty_like(Q), one_minus_square(slots)
+        for index in np.ndindex(Q.shape[:-2]):
+            _paired_stein_kernel(Q[index], slots[index].real, slots[index].imag, margin[index], out[index])
+        return out
+
 
 def _run(kernel: Array, G: Array, a: Array, b: Array, *margins: Array) -> Array:
     """Call a kernel on one flat batch of interleaved real and imaginary parts."""
@@ -68,6 +76,25 @@ def _stein_kernel(G, ar, ai, br, bi, a_margin, b_margin, out):
             gr, gi = G[k, i, 2 * j], G[k, i, 2 * j + 1]
             out[k, i, 2 * j] = (gr * re + gi * im) * scale
             out[k, i, 2 * j + 1] = (gi * re - gr * im) * scale
+
+
+@numba.njit(cache=True, error_model="numpy", nogil=True)  # serial: what calls it for many layers has its own threads
+def _paired_stein_kernel(Q, x, y, margin, out):
+    n = x.shape[0]
+    half = x.dtype.type(0.5)
+    for i in range(n):
+        for j in range(n):
+            aa, ab, ba, bb = Q[i, j], Q[i, n + j], Q[n + i, j], Q[n + i, n + j]
+            dx, minus, plus = x[i] - x[j], y[i] - y[j], y[i] + y[j]
+            common = margin[i] + margin[j] + dx * dx
+            re, im = half * (common + minus * minus), y[i] * dx - x[i] * minus  # 1 - a conj b
+            scale = half / (re * re + im * im)
+            p_re, p_im = ((aa + bb) * re + (ba - ab) * im) * scale, ((ba - ab) * re - (aa + bb) * im) * scale
+            re, im = half * (common + plus * plus), y[i] * dx - x[i] * plus  # 1 - a b
+            scale = half / (re * re + im * im)
+            s_re, s_im = ((aa - bb) * re + (ba + ab) * im) * scale, ((ba + ab) * re - (aa - bb) * im) * scale
+            out[i, j], out[i, n + j] = p_re + s_re, s_im - p_im
+            out[n + i, j], out[n + i, n + j] = s_im + p_im, p_re - s_re
 
 
 @numba.njit(parallel=True, cache=True, error_model="numpy")

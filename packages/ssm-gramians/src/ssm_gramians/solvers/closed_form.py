@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
-from .._arrays import Array, as_complex, conj, imag, join, namespace, promote, real
+from .._arrays import Array, as_complex, conj, imag, is_complex, join, namespace, promote, real
 from .._equations import Equation, Stein
 from .._solution import Solution, Status
 from .._structure import Diagonal
@@ -32,10 +32,19 @@ class ClosedForm:
     def solve(self, equation: Equation, backend: Backend) -> Solution:
         """Solve a Lyapunov or Stein equation with diagonal A."""
         assert isinstance(equation.A, Diagonal)
-        quotient = backend.stein_quotient if isinstance(equation, Stein) else backend.lyapunov_quotient
-        X = weigh_modes(equation.A, equation.Q, quotient)
+        if isinstance(equation, Stein) and _suits_kernel(equation, backend):
+            X = backend.paired_stein(equation.Q, equation.A.eigenvalues)
+        else:
+            quotient = backend.stein_quotient if isinstance(equation, Stein) else backend.lyapunov_quotient
+            X = weigh_modes(equation.A, equation.Q, quotient)
         xp = namespace(X)  # every entry is right to rounding or not finite: no need to look at the residual
         return Solution(X, Status.CONVERGED if bool(xp.all(xp.isfinite(X))) else Status.SINGULAR, equation)
+
+
+def _suits_kernel(equation: Equation, backend: Backend) -> bool:
+    A, Q = equation.A, equation.Q
+    plain = isinstance(A, Diagonal) and A.paired and not is_complex(Q) and tuple(Q.shape) == tuple(A.shape)
+    return plain and "diagonal_kernel" in backend.provides
 
 
 def weigh_modes(A: Diagonal, Q: Inexact[Array, "*batch n n"], weighting: Weighting) -> Inexact[Array, "*batch n n"]:

@@ -16,7 +16,7 @@ from .asserts import as_numpy, assert_close, assert_same_kind, assert_untouched
 
 WORDS = frozenset({"array", "autograd", "diagonal_kernel", "eigenvalues", "pivoted_cholesky", "schur", "triangular"})
 _OVERRIDES = {
-    "diagonal_kernel": ("stein_quotient", "lyapunov_quotient"),
+    "diagonal_kernel": ("stein_quotient", "lyapunov_quotient", "paired_stein"),
     "eigenvalues": ("eigenvalues",),
     "pivoted_cholesky": ("factor",),
     "schur": ("schur",),

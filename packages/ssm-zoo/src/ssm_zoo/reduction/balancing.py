@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
 import ssm_gramians as sg
@@ -40,7 +41,7 @@ class WhiteNoise:
     def factors(self, layer: Reducible, inputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return the factors of the classical Gramians; the activations play no part."""
         del inputs
-        Z_P, Z_Q = sg.gramian_factors(on_host(layer.system()))
+        Z_P, Z_Q = sg.gramian_factors(on_host(layer.system()), backend=_backend())
         return Z_P, Z_Q
 
 
@@ -84,6 +85,10 @@ def on_host(system: StateSpace) -> StateSpace:
     """Return a layer's system in NumPy arrays: the linear algebra of a reduction is LAPACK's, on the CPU."""
     A, B, C, D = (matrix.cpu().numpy() for matrix in (system.A.eigenvalues, system.B, system.C, system.D))
     return StateSpace(Diagonal(A, paired=True), B, C, D, dt=system.dt)
+
+
+def _backend() -> str:
+    return "numba" if find_spec("numba") else "scipy"
 
 
 def balancing(choice: str | Balancing) -> Balancing:
