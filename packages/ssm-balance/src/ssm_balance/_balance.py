@@ -109,7 +109,7 @@ def balance(
     return Projection(left, right, hsv)
 
 
-def _by_eigh(M, Z_P, Z_Q, rule) -> Projection | None:
+def _by_eigh(M: Array, Z_P: Array, Z_Q: Array, rule: Selection) -> Projection | None:
     """Take V from the eigenvectors of MᴴM, the σ that are kept from the lengths of M V; None if these are too small."""
     xp = array_namespace(M)
     values, vectors = xp.linalg.eigh(product(adjoint(M), M))

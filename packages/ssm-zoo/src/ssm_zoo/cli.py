@@ -19,6 +19,7 @@ from ssm_gramians import GramiansError
 from ._errors import OptionError, ZooError
 from .display import Display, comparison_table, result_table
 from .models import LAYERS
+from .process import keep_freed_memory
 from .training import PRESETS, RunFolder, TrainConfig, compare, train
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def train_command(
     The same command again goes on with a run that was stopped, and shows one that is finished.
     """
     console = Console()
+    keep_freed_memory()
     with _plain_errors(console):
         if seeds is not None and not comparison:
             message = f"got --seeds {seeds} without --compare; add it, or name one run by --seed"

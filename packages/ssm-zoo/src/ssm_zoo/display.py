@@ -41,6 +41,7 @@ class Display:
             console=console, transient=True,
         ) if console.is_terminal else None  # fmt: skip
         self._name = ""
+        self._loss = self._accuracy = self._shown = 0.0
 
     def __enter__(self) -> Display:
         if self._bars:

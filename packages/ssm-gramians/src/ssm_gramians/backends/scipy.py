@@ -61,13 +61,13 @@ class ScipyBackend(Backend):
         return X
 
     def factor(self, X: Inexact[Array, "*batch n n"]) -> Inexact[Array, "*batch n k"]:
-        """Return the Cholesky factor of the matrix scaled to unit diagonal, pivoted and thinner where it is singular."""
+        """Return the Cholesky factor of the matrix scaled to unit diagonal; pivoted, and thinner, where singular."""
         scale = np.sqrt(np.maximum(np.diagonal(X, axis1=-2, axis2=-1).real, 0))
         inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
         unit = X * inverse[..., :, None]
         unit *= inverse[..., None, :]
         try:
-            return scale[..., :, None] * np.linalg.cholesky(unit)  # reads the lower triangle, and leaves Python its lock
+            return scale[..., :, None] * np.linalg.cholesky(unit)  # LAPACK's own wrapper would hold Python's lock
         except np.linalg.LinAlgError:
             return scale[..., :, None] * self._pivoted_cholesky(unit)
 

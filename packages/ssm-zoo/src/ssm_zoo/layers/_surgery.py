@@ -66,7 +66,7 @@ class Transport:
         L = torch.cat([left.real.mT, -left.imag.mT])  # ζ = L ξ
         R = 2 * torch.cat([right.real, -right.imag], 1)  # ξ = R ζ
         old, new = (scale.to(torch.complex128) for scale in scales)
-        R = _scale_rows(_scale_rows(R.mT, new.conj()).mT, 1 / old)  # the transpose of "times new" is "times its conjugate"
+        R = _scale_rows(_scale_rows(R.mT, new.conj()).mT, 1 / old)  # times new from the right, over old from the left
         return cls(R.mT, _conjugated(L), nearest)
 
     def matrices(

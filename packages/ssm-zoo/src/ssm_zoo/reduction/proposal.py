@@ -108,7 +108,7 @@ def _fit_in_slots(system: StateSpace, projection: sb.Projection, slots: int) -> 
     order = min(2 * slots, projection.order)
     largest = sb.project(system, projection.left[:, :order], projection.right[:, :order])
     dense = cast(np.ndarray, largest.A)
-    excess = np.count_nonzero(np.linalg.eigvals(dense).imag >= 0) - slots  # cheaper than with vectors
+    excess = int((np.linalg.eigvals(dense).imag >= 0).sum()) - slots  # cheaper than with vectors
     while True:
         order -= max(2 * excess - 1, 0)  # fits, give or take one, if the lower order has as many real poles
         A, B, C = dense[:order, :order], largest.B[:order], largest.C[:, :order]

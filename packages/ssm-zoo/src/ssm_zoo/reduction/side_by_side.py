@@ -9,12 +9,14 @@ from typing import TypeVar
 import torch
 from threadpoolctl import threadpool_limits
 
+from ..scan import scan_threads
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Return `function` of each item, on as many threads as Torch may use, BLAS and Torch having one each meanwhile.
+    """Return `function` of each item, on as many threads as scans may use, BLAS and Torch having one each meanwhile.
 
     Parameters
     ----------
@@ -23,10 +25,11 @@ def side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> l
     items
         What it is called with.
     """
-    threads = torch.get_num_threads()
+    torch_threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(scan_threads())  # sized before Torch's number, from which it may come, is changed
     torch.set_num_threads(1)
     try:
-        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        with threadpool_limits(1, user_api="blas"), pool:
             return list(pool.map(function, items))
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(torch_threads)

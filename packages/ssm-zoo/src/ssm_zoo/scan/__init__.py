@@ -11,6 +11,7 @@ import torch
 
 from ssm_zoo._errors import DtypeError, ImplementationNotAvailableError, OptionError, ShapeError
 from ssm_zoo.scan._types import Implementation
+from ssm_zoo.scan.threads import scan_threads, set_scan_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
     from jaxtyping import Complex, Float
     from torch import Tensor
 
-__all__ = ["Implementation", "available_scans", "choose_scan", "diagonal_scan"]
+__all__ = [
+    "Implementation",
+    "available_scans",
+    "choose_scan",
+    "diagonal_scan",
+    "scan_threads",
+    "set_scan_threads",
+]
 
 _REAL = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 

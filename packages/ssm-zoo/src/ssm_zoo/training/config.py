@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from ssm_balance import Energy, Order
 
 from .._errors import OptionError, require
 from ..models import ClassifierConfig
 
 if TYPE_CHECKING:
+    from ssm_balance import Selection
+
     from ..tasks import Task
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -136,6 +140,10 @@ class TrainConfig:
         """Return the architecture for `task`, with the state sizes `d_state` if they are given."""
         architecture = self._architecture() | ({} if d_state is None else {"d_state": d_state})
         return ClassifierConfig(d_input=task.d_input, n_classes=len(task.classes), **architecture)
+
+    def selection(self) -> Selection:
+        """Return the rule for the number of real states, of which a slot holds two."""
+        return Energy(self.energy) if self.energy is not None else Order(2 * cast(int, self.order))
 
     def lr_factor(self, step: int) -> float:
         """Return what the learning rates are multiplied by in `step`, counted from 0."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from .. import plots
+from ..scan import set_scan_threads
 from ..tasks import load_task
 from .folder import RunFolder
 from .trainer import Trainer, Window, evaluate
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from ..reduction import Cut
     from .config import TrainConfig
+
+_WIDE = 64  # d_model from which Torch's own threads gain more than they take from the scan's
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def train(
     finished = run.result()
     if finished is not None:
         return RunResult(**finished | {"d_state": tuple(finished["d_state"])})
-    with _threads(config.threads):
+    with _threads(config):
         trainer = Trainer(config, load_task(config.task, config.seed), run.load())
         run.rewind(trainer.logged)
         run.write_cuts(trainer.cuts)
@@ -170,13 +173,17 @@ def _finish(trainer: Trainer, run: RunFolder) -> RunResult:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def _threads(config: TrainConfig) -> Iterator[None]:
+    """Give the scans all threads; Torch too, unless its operations are so small that its threads are in the way."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
+    count = config.threads or before
+    scans_before = set_scan_threads(count)
+    torch.set_num_threads(count if config.d_model >= _WIDE else 1)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        set_scan_threads(scans_before)
 
 
 @contextmanager

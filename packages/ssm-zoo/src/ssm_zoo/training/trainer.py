@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from ssm_balance import Energy, Order
-
 from .._errors import RunError
 from .._seed import seed_of
 from ..models import SequenceClassifier, param_groups
@@ -164,5 +162,4 @@ class Trainer:
 
 def _reducer(model: SequenceClassifier, optimizer: torch.optim.Optimizer, config: TrainConfig) -> InTrainingReducer:
     schedule = Warmup(config.steps, fraction=config.cut_fraction, cuts=config.cuts)
-    selection = Energy(config.energy) if config.order is None else Order(2 * config.order)  # a slot is two real states
-    return InTrainingReducer(model, optimizer, schedule=schedule, selection=selection, balance=config.balance)
+    return InTrainingReducer(model, optimizer, schedule, config.selection(), balance=config.balance)
