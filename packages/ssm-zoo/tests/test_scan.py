@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ssm_zoo._errors import DtypeError, ImplementationNotAvailableError, OptionError, ShapeError
-from ssm_zoo.scan import available_scans, choose_scan, diagonal_scan
+from ssm_zoo.scan import available_scans, choose_scan, diagonal_scan, scan_threads, set_scan_threads
 
 TOLERANCE = {torch.complex64: 1e-4, torch.complex128: 1e-11}  # relative, in the norm; sums of up to 10^5 terms
 NAMES = ("inputs", "eigenvalues", "B", "C", "state")
@@ -31,7 +31,8 @@ SHAPES = {  # batch, length, n, m, p
 
 
 @pytest.fixture(autouse=True)
-def two_threads():
+def two_threads(monkeypatch):
+    monkeypatch.setattr("ssm_zoo.scan.numba._WORTH_A_THREAD", 1)  # so that even a test's few steps are shared out
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
@@ -309,6 +310,27 @@ def test_the_number_of_threads_does_not_change_the_result_beyond_rounding():
     assert_same(everything("auto", arguments), two, 1e-12)
 
 
+def test_scans_may_have_threads_of_their_own():
+    arguments = problem(SHAPES["many sequences"])
+    two = everything("auto", arguments)
+    torch.set_num_threads(1)
+
+    before = set_scan_threads(2)
+    try:
+        ours = everything("auto", arguments)
+    finally:
+        set_scan_threads(before)
+
+    assert before is None
+    assert scan_threads() == 1
+    assert_same(ours, two, 0)
+
+
+def test_no_threads_at_all_are_refused():
+    with pytest.raises(OptionError, match="at least 1"):
+        set_scan_threads(0)
+
+
 def test_scans_may_run_in_several_threads_at_once():
     arguments = problem(SHAPES["many sequences"])
     wanted = everything("auto", arguments)
@@ -389,6 +411,7 @@ def test_importing_the_scan_does_not_load_numba():
 def test_a_forked_process_scans_too():
     code = (
         "import os, torch; from ssm_zoo.scan import diagonal_scan\n"
+        "import ssm_zoo.scan.numba as scan; scan._WORTH_A_THREAD = 1\n"
         "torch.set_num_threads(2); z = torch.full((64,), 0.5, dtype=torch.complex64)\n"
         "run = lambda: diagonal_scan(torch.ones(32, 64, 1), z, z[:, None], z[None])[0].sum().item()\n"
         "here = run(); child = os.fork()\n"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _TILE_BYTES = 1 << 21  # stays in a level-3 cache; smaller tiles pay more for Python between the products than they save
 _SHARES = 2  # per thread: a core that is busy with something else then takes fewer of them
-_WORTH_A_THREAD = 1 << 15  # complex multiply-adds; below it, waking a thread costs more than it saves
+_WORTH_A_THREAD = 1 << 22  # complex multiply-adds; below it, waking a thread costs more than it saves
 _FEW_COLUMNS = 12  # of a product; measured with Torch's MKL in both precisions
 _NARROWEST = 32  # states; a narrower share leaves the vector units idle
 

@@ -87,7 +87,7 @@ class TrainConfig:
     seed: int = 0
     cuts: int = 4
     cut_fraction: float = 0.1
-    energy: float | None = 0.98
+    energy: float | None = 0.96
     order: int | None = None
     balance: Literal["activations", "white"] = "activations"
     log_every: int = 20
