@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
 
-FLOOR = 1e-8
-"""Singular values below this share of the largest are not drawn: rounding decides them."""
+FLOOR = 1e-6
+"""Singular values below this share of the largest are not drawn: the reducer knows them to √eps only."""
 
 
 def spectra(cuts: Sequence[Mapping[str, Any]]) -> Figure:
@@ -45,7 +45,7 @@ def spectra(cuts: Sequence[Mapping[str, Any]]) -> Figure:
             x="index i (two real states for each complex one)",
             y="σᵢ / σ₁" if panel is panels[0] else "",
         )
-        panel.set(yscale="log")
+        panel.set(yscale="log", ylim=(FLOOR, 2))
         panel.legend(title="step: states", fontsize="small", title_fontsize="small")
     figure.suptitle("Hankel singular values before (line) and after (dots) each cut")
     return figure
