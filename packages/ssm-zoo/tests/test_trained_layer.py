@@ -1,4 +1,7 @@
-"""Hankel singular values of a layer that learnt something, against 60 digits."""
+"""A layer that learnt something: its Hankel singular values against 60 digits, its cuts against their bound."""
+
+import copy
+import math
 
 import mpmath as mp
 import numpy as np
@@ -6,8 +9,11 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from ssm_balance import hankel_singular_values
+from ssm_balance import Order, difference, hankel_singular_values, hinf_bracket
 from ssm_zoo import ClassifierConfig, SequenceClassifier
+from ssm_zoo.reduction import Limits, WhiteNoise
+from ssm_zoo.reduction.proposal import propose
+from ssm_zoo.reduction.surgery import operate
 from ssm_zoo.tasks import digits
 
 
@@ -48,3 +54,16 @@ def test_every_hankel_singular_value_of_a_float32_layer_has_ten_digits(trained_l
     found = hankel_singular_values(system)
 
     np.testing.assert_allclose(np.asarray(found), exact_hankel_singular_values(system), rtol=1e-10)
+
+
+@pytest.mark.parametrize("order", [4, 8, 12])
+def test_a_white_cut_keeps_its_bound_with_the_parameters_that_are_stored(trained_layer, order):
+    free = Limits(output_error=math.inf, condition=math.inf)
+    proposal = propose(trained_layer, torch.randn(8, 64, 8), WhiteNoise(), Order(order), free)
+    small = copy.deepcopy(trained_layer)
+
+    operate([(small, proposal.surgery)], None)
+
+    error = hinf_bracket(difference(trained_layer.system(), small.system()))
+    assert error.upper <= proposal.certificate.error_bound
+    assert proposal.certificate.hinf_error <= error.upper * (1 + 1e-5)
