@@ -134,6 +134,7 @@ def bench(session: nox.Session) -> None:
     """Run the benchmarks and write benchmarks/results/latest.json."""
     settle(session)
     install(session, ["ssm-zoo"], *group("bench"))
+    session.env["PYTHONPATH"] = "benchmarks"  # where the peers are
     (ROOT / "benchmarks" / "results").mkdir(exist_ok=True)
     files = session.posargs or ["benchmarks", "-o", "python_files=bench_*.py"]
     session.run("python", "-m", "pytest", "--benchmark-only", "--benchmark-json=benchmarks/results/latest.json", *files)

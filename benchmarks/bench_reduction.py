@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from peers import compressm
 
@@ -51,16 +52,29 @@ def seconds(function, *args):
     return time.perf_counter() - start
 
 
-def compare(d_state, d_model, rounds):
-    """Median seconds of each side, and the ratios."""
+def sides_of(d_state, d_model):
+    """Return each side as a function and its arguments, the layers first."""
     torch.manual_seed(0)
     layers = [LRU(d_model, d_state) for _ in range(LAYERS)]
     inputs = torch.randn(SEQUENCES, LENGTH, d_model)
-    sides = {
+    return {
         "published": (published, layers, d_state // 4),
         "white": (ours, layers, inputs, d_state // 4, WhiteNoise()),
         "activations": (ours, layers, inputs, d_state // 4, Activations()),
     }
+
+
+@pytest.mark.parametrize("side", ["published", "white", "activations"])
+def test_reduction(benchmark, side):
+    """Reduce the layers with 256 states; the table with the ratios is this file's as a script."""
+    function, *arguments = sides_of(256, 256)[side]
+
+    benchmark.pedantic(function, arguments, rounds=3, warmup_rounds=1)
+
+
+def compare(d_state, d_model, rounds):
+    """Median seconds of each side, and the ratios."""
+    sides = sides_of(d_state, d_model)
     times = {name: [] for name in sides}
     for call in sides.values():
         call[0](call[1][:1], *call[2:])  # compile and warm up
