@@ -113,6 +113,13 @@ def test_never_more_slots_than_half_the_order_even_with_real_poles():
         assert white(LRU(4, 24, max_phase=0.1), order).slots <= (order + 1) // 2
 
 
+@pytest.mark.parametrize("order", [8, 12])
+def test_real_poles_cost_a_slot_each_and_hardly_more(order):
+    layer = LRU(4, 24, max_phase=1e-6)  # real poles, to rounding
+
+    assert order // 2 - 1 <= white(layer, order).slots <= order // 2
+
+
 @pytest.mark.parametrize("order", [8, 12, 16])
 def test_activations_beat_white_noise_on_coloured_activations(order):
     module = LRU(4, 48)

@@ -23,7 +23,7 @@ class Backend:
     `"eigenvalues"`           `eigenvalues(A)` of a general matrix
     `"schur"`                 `schur(A)`
     `"triangular"`            `triangular_sylvester(S, T, Q)` and `triangular_stein(S, T, Q)`
-    `"pivoted_cholesky"`      `factor(X)` by Cholesky with diagonal pivoting
+    `"pivoted_cholesky"`      `factor(X)` by Cholesky, with diagonal pivoting where X is singular
     `"diagonal_kernel"`       `stein_quotient`, `lyapunov_quotient`, `paired_stein`: each one fused loop
     `"autograd"`              gradients flow through every generic algorithm
     ========================  =================================================================================

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
@@ -108,13 +109,14 @@ def _fit_in_slots(system: StateSpace, projection: sb.Projection, slots: int) -> 
     order = min(2 * slots, projection.order)
     largest = sb.project(system, projection.left[:, :order], projection.right[:, :order])
     dense = cast(np.ndarray, largest.A)
-    excess = int((np.linalg.eigvals(dense).imag >= 0).sum()) - slots  # cheaper than with vectors
+    needed = int((np.linalg.eigvals(dense).imag >= 0).sum())  # cheaper than with vectors
     while True:
-        order -= max(2 * excess - 1, 0)  # fits, give or take one, if the lower order has as many real poles
+        if needed > slots:  # fits, give or take one, if the lower order has the same share of real poles
+            order = min(order - 1, math.ceil(order * slots / needed))
         A, B, C = dense[:order, :order], largest.B[:order], largest.C[:, :order]
         modes = sb.diagonalize(StateSpace(A, B, C, largest.D, largest.dt))
-        excess = modes.left.shape[-1] - slots
-        if excess <= 0:
+        needed = modes.left.shape[-1]
+        if needed <= slots:
             return modes, order
 
 

@@ -166,7 +166,10 @@ class InTrainingReducer:
         if after is not None and not math.isfinite(after):
             undo()
             reason = f"the loss became {after} (it was {before:.4g}): all layers were put back"
-            return [replace(cut, status="refused", reason=reason, after=cut.before) for cut in cuts.values()]
+            undone = {
+                name: replace(cuts[name], status="refused", reason=reason, after=cuts[name].before) for name in chosen
+            }
+            return [replace(cut, loss_before=before) for cut in (cuts | undone).values()]
         return [
             replace(cut, hsv_after=spectra.get(name, []), loss_before=before, loss_after=after)
             for name, cut in cuts.items()
