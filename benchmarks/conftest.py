@@ -1,0 +1,45 @@
+"""The one way to compare: contestants take turns in one process, so that a busy machine slows them all alike."""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+
+import pytest
+
+
+@pytest.fixture
+def race(benchmark):
+    """Return `run(group, contestants, facts={}, rounds=7, loops=1)`; see the README of this folder."""
+
+    def run(group, contestants, facts=None, *, rounds=7, loops=1):
+        runners = {name: _repeated(call, loops) for name, call in contestants.items() if call is not None}
+        for runner in runners.values():
+            runner()  # compile, load, fault the pages in
+        ours, times = runners.pop("ours"), {name: [] for name in runners}
+
+        def peers_run():
+            for name, runner in runners.items():
+                start = time.perf_counter()
+                runner()
+                times[name].append(time.perf_counter() - start)
+
+        benchmark.group = group
+        benchmark.pedantic(ours, setup=peers_run, rounds=rounds)
+        if benchmark.stats is not None:  # None where benchmarks are disabled and the race was a rehearsal
+            times["ours"] = list(benchmark.stats.stats.data)
+        benchmark.extra_info["contestants"] = {
+            name: {"seconds": median(rounds) / loops, "best": min(rounds) / loops, **(facts or {}).get(name, {})}
+            for name, rounds in sorted(times.items(), key=lambda item: item[0] != "ours")
+        }
+        benchmark.extra_info["absent"] = sorted(name for name, call in contestants.items() if call is None)
+
+    return run
+
+
+def _repeated(call, loops):
+    def runner():
+        for _ in range(loops):
+            call()
+
+    return runner
