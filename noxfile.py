@@ -1,5 +1,6 @@
 """Every command of the project: `nox -l` is the index, `nox -s NAME` runs one, what follows `--` is passed on."""
 
+import itertools
 import os
 import shutil
 from pathlib import Path
@@ -20,6 +21,9 @@ SIBLINGS = {
 }
 PACKAGES = list(SIBLINGS)
 EXTRAS = {"ssm-gramians": "[numba,torch,testing]", "ssm-balance": "[torch]", "ssm-zoo": "[numba]"}
+# Each backend of ssm-gramians with the extra that brings its library.
+BACKENDS = {"array": None, "cupy": "cupy", "numba": "numba", "scipy": None, "slycot": "slycot", "torch": "torch"}
+PAIRS = list(itertools.combinations(BACKENDS, 2))
 SOURCES = [str(ROOT / "packages" / name / "src") for name in PACKAGES]
 # The main job: the one place where its options are written down.
 TRAIN = ["ssm-zoo", "train", "--task", "digits", "--layer", "lru", "--compare", "--seeds", "3", "--out", "runs/digits"]
@@ -90,6 +94,16 @@ def tests_minimum(session: nox.Session) -> None:
     run_pytest(session, "packages/ssm-gramians/tests", "-m", "not gpu")
 
 
+@nox.session(default=False)
+@nox.parametrize("a,b", PAIRS, ids=["-".join(pair) for pair in PAIRS])
+def cross_backend(session: nox.Session, a: str, b: str) -> None:
+    """Let two backends of ssm-gramians solve one problem set and compare; an absent one is an error."""
+    settle(session)
+    extras = ",".join(["testing", *filter(None, (BACKENDS[a], BACKENDS[b]))])
+    pip_install(session, "-e", f"packages/ssm-gramians[{extras}]", *group("test"))
+    run_pytest(session, "packages/ssm-gramians/tests/test_cross_backend.py", "-k", f"{a}-{b}")
+
+
 @nox.session(reuse_venv=False)
 @nox.parametrize("package", PACKAGES, ids=PACKAGES)
 def install_alone(session: nox.Session, package: str) -> None:
@@ -134,10 +148,21 @@ def bench(session: nox.Session) -> None:
     """Run the benchmarks and write benchmarks/results/latest.json."""
     settle(session)
     install(session, ["ssm-zoo"], *group("bench"))
+    # A peer without a wheel for this machine is absent from the races, which say so.
+    for peer in group("peers"):
+        session.run("python", "-m", "pip", "install", "-q", "--only-binary", ":all:", peer, success_codes=[0, 1])
     session.env["PYTHONPATH"] = "benchmarks"  # where the peers are
     (ROOT / "benchmarks" / "results").mkdir(exist_ok=True)
     files = session.posargs or ["benchmarks", "-o", "python_files=bench_*.py"]
     session.run("python", "-m", "pytest", "--benchmark-only", "--benchmark-json=benchmarks/results/latest.json", *files)
+
+
+@nox.session(default=False)
+def bench_report(session: nox.Session) -> None:
+    """Turn the JSON of `bench` into results/report.md and results/report.png."""
+    settle(session)
+    pip_install(session, *group("report"))
+    session.run("python", "benchmarks/report.py", *session.posargs)
 
 
 @nox.session
