@@ -81,6 +81,8 @@ class _Broken:
     needs: ClassVar = BartelsStewart.needs
     equations: ClassVar = BartelsStewart.equations
     structures: ClassVar = BartelsStewart.structures
+    right_sides: ClassVar[frozenset[str]] = frozenset({"dense"})
+    descriptor: ClassVar[bool] = False
 
     def solve(self, equation, backend):
         return BartelsStewart().solve(equation, backend)

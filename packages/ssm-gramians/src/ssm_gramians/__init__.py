@@ -1,5 +1,6 @@
 """Lyapunov, Stein and Sylvester solvers for state-space models: batched, structured, on any array library."""
 
+from ._diagonal import Diagonal
 from ._equations import Equation, Lyapunov, Stein, Sylvester
 from ._errors import (
     BackendNotAvailableError,
@@ -13,13 +14,15 @@ from ._errors import (
     UnsupportedError,
 )
 from ._friendly import solve_continuous_lyapunov, solve_discrete_lyapunov, solve_sylvester
+from ._gram import Gram
 from ._gramians import controllability_gramian, gramian_factors, observability_gramian
 from ._solution import Solution, Status
-from ._solve import solve
-from ._structure import Diagonal
+from ._solve import explain, factor, solve
+from ._sparse import Sparse
+from ._structure import Structure
 from ._system import StateSpace
 from .backends import Backend, available_backends, get_backend, register_backend
-from .solvers import Auto, BartelsStewart, ClosedForm, Kronecker, Solver, SquaredSmith
+from .solvers import Auto, BartelsStewart, ClosedForm, Factorization, Kronecker, Solver, SquaredSmith
 
 __version__ = "0.1.0.dev0"
 
@@ -33,6 +36,8 @@ __all__ = [
     "Diagonal",
     "DtypeError",
     "Equation",
+    "Factorization",
+    "Gram",
     "GramiansError",
     "InstabilityError",
     "Kronecker",
@@ -42,14 +47,18 @@ __all__ = [
     "SingularEquationError",
     "Solution",
     "Solver",
+    "Sparse",
     "SquaredSmith",
     "StateSpace",
     "Status",
     "Stein",
+    "Structure",
     "Sylvester",
     "UnsupportedError",
     "available_backends",
     "controllability_gramian",
+    "explain",
+    "factor",
     "get_backend",
     "gramian_factors",
     "observability_gramian",

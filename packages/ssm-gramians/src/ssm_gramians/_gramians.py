@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._arrays import Array, adjoint, as_double, check_finite, identity, namespace, promote, real
+from ._diagonal import Diagonal, stack_real
 from ._equations import Lyapunov, Stein
 from ._errors import InstabilityError, UnsupportedError
 from ._solve import solve
-from ._structure import Diagonal, stack_real
 from ._system import StateSpace
 from .backends import Backend, get_backend
 from .solvers import Solver, SquaredSmith

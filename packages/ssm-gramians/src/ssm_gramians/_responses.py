@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import array_api_compat
 
 from ._arrays import Array, as_complex, identity, namespace
-from ._structure import Diagonal, Matrix, times
+from ._diagonal import Diagonal
+from ._sparse import Sparse
+from ._structure import Matrix, times, to_dense
 
 if TYPE_CHECKING:
     from jaxtyping import Complex, Inexact
@@ -17,17 +19,32 @@ _CHUNK = 1 << 22  # complex numbers in one temporary of a diagonal system: 64 Mi
 
 
 def frequency_response(
-    A: Matrix, B: Inexact[Array, "*batch n m"], C: Inexact[Array, "*batch p n"], points: Complex[Array, " k"]
+    A: Matrix,
+    B: Inexact[Array, "*batch n m"],
+    C: Inexact[Array, "*batch p n"],
+    points: Complex[Array, " k"],
+    E: Matrix | None = None,
 ) -> Complex[Array, "*batch k p m"]:
-    r"""$C (sI - A)^{-1} B$ at each point s; with a paired A, of the slots alone, without their conjugates."""
+    r"""$C (sE - A)^{-1} B$ at each point s; with a paired A, of the slots alone, without their conjugates."""
     B, C = as_complex(B), as_complex(C)
-    if isinstance(A, Diagonal):
+    if isinstance(A, Diagonal) and E is None:
         return _modal_response(as_complex(A.eigenvalues), B, C, points)
-    A = as_complex(A)
-    pencil = points[:, None, None] * identity(A.shape[-1], like=A) - A[..., None, :, :]
+    if isinstance(A, Sparse):
+        return _sparse_response(A, B, C, points, E)
+    A = as_complex(to_dense(A))
+    E = identity(A.shape[-1], like=A) if E is None else as_complex(to_dense(E))
+    pencil = points[:, None, None] * E[..., None, :, :] - A[..., None, :, :]
     xp = namespace(A)
     right = xp.broadcast_to(B[..., None, :, :], (*pencil.shape[:-1], B.shape[-1]))
     return C[..., None, :, :] @ xp.linalg.solve(pencil, right)
+
+
+def _sparse_response(A: Sparse, B: Array, C: Array, points: Array, E: Matrix | None) -> Array:
+    from scipy import sparse
+
+    held = sparse.eye_array(A.shape[-1]) if E is None else getattr(E, "matrix", E)
+    pencils = (sparse.csc_array(point * held - A.matrix) for point in points)
+    return namespace(B).stack([C @ sparse.linalg.splu(pencil).solve(B) for pencil in pencils])
 
 
 def march(

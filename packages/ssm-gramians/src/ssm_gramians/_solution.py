@@ -8,8 +8,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ._arrays import Array, namespace
-from ._equations import Equation, relative_residual
+from ._equations import Equation, dense_right_side
 from ._errors import ConvergenceError, SingularEquationError
+from ._gram import Gram
+from ._residual import relative_residual
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Inexact
@@ -32,7 +34,7 @@ class Solution:
     Parameters
     ----------
     value
-        X, shape (..., n, m); NaN if the equation is singular.
+        X, as the right-hand side came: dense, shape (..., n, m), or a `Gram`; NaN if the equation is singular.
     status
         How the solve ended, the worst over the batch.
     equation
@@ -41,7 +43,7 @@ class Solution:
         Iterations taken; 0 for a direct solver.
     """
 
-    value: Inexact[Array, "*batch n m"]
+    value: Inexact[Array, "*batch n m"] | Gram
     status: Status
     equation: Equation
     steps: int = 0
@@ -56,7 +58,7 @@ class Solution:
         """Say whether the value may be used."""
         return self.status is Status.CONVERGED
 
-    def unwrap(self) -> Inexact[Array, "*batch n m"]:
+    def unwrap(self) -> Inexact[Array, "*batch n m"] | Gram:
         """Return the value.
 
         Raises
@@ -75,13 +77,14 @@ class Solution:
         raise kind(msg)
 
 
-def judge(equation: Equation, X: Inexact[Array, "*batch n m"], *, rtol: float = 0.0, steps: int = 0) -> Solution:
+def judge(equation: Equation, X: Inexact[Array, "*batch n m"] | Gram, *, rtol: float = 0.0, steps: int = 0) -> Solution:
     """Return what a solver found, with the status that its residual earns: at rounding level, or below rtol."""
-    xp = namespace(X)
-    if not bool(xp.all(xp.isfinite(X))):
+    array = X.Z if isinstance(X, Gram) else X
+    xp = namespace(array)
+    if not bool(xp.all(xp.isfinite(array))):
         return Solution(X, Status.SINGULAR, equation, steps)
     # A backward-stable solve leaves a few n eps; a hundred times that tells rounding from a solution without a digit.
-    limit = 100 * (X.shape[-2] + X.shape[-1]) * float(xp.finfo(X.dtype).eps)
+    limit = 100 * (X.shape[-2] + X.shape[-1]) * float(xp.finfo(array.dtype).eps)
     solution = Solution(X, Status.CONVERGED, equation, steps)
     accurate = bool(xp.all(solution.residual <= max(limit, rtol)))
     return solution if accurate else replace(solution, status=Status.INACCURATE)
@@ -89,5 +92,8 @@ def judge(equation: Equation, X: Inexact[Array, "*batch n m"], *, rtol: float = 
 
 def singular_solution(equation: Equation) -> Solution:
     """Return NaN for an equation that a direct solver found singular."""
-    X = sum(term * float("nan") for term in equation.terms(equation.Q))
+    if isinstance(equation.Q, Gram):
+        return Solution(Gram(equation.Q.Z * float("nan")), Status.SINGULAR, equation)
+    dense = dense_right_side(equation.Q)
+    X = sum(term * float("nan") for term in equation.terms(dense))
     return Solution(X, Status.SINGULAR, equation)

@@ -17,11 +17,13 @@ from ._arrays import (
     identity,
     is_complex,
     namespace,
+    promote,
     real_dtype,
 )
+from ._diagonal import Diagonal, stack_real
 from ._errors import DtypeError, ShapeError, UnsupportedError
 from ._responses import frequency_response, march
-from ._structure import Diagonal, Matrix, adjoint_of, stack_real
+from ._structure import Matrix, Structure, adjoint_of, arrays_of, as_matrix, to_dense
 
 if TYPE_CHECKING:
     from jaxtyping import Complex, Inexact
@@ -47,6 +49,8 @@ class StateSpace:
         Feedthrough, shape (..., p, m), or (p, m) for the whole batch; zero if None. Real for a paired system.
     dt
         Sampling time in seconds; 0 for continuous time.
+    E
+        Descriptor matrix: $E x^+ = A x + B u$, dense or sparse, regular; the identity if None.
 
     Raises
     ------
@@ -63,11 +67,16 @@ class StateSpace:
     C: Inexact[Array, "*batch p n"]
     D: Inexact[Array, "*#batch p m"] = None
     dt: float = 0.0
+    E: Matrix | None = None
 
     def __post_init__(self) -> None:
-        A = self.A.eigenvalues if isinstance(self.A, Diagonal) else self.A
-        check_floating(A=A, B=self.B, C=self.C, **({} if self.D is None else {"D": self.D}))
+        object.__setattr__(self, "A", as_matrix(self.A))
+        object.__setattr__(self, "E", as_matrix(self.E))
+        parts = {f"A (part {k + 1})" if k else "A": part for k, part in enumerate(arrays_of(self.A))}
+        optional = {"D": self.D, "E": None if self.E is None else arrays_of(self.E)[0]}
+        check_floating(**parts, B=self.B, C=self.C, **{name: M for name, M in optional.items() if M is not None})
         _check_shapes(self.A, self.B, self.C, self.D)
+        _check_descriptor(self.A, self.E)
         if not 0 <= self.dt < float("inf"):
             msg = f"dt is {self.dt}; want 0 for continuous time or a positive number of seconds"
             raise ValueError(msg)
@@ -112,33 +121,37 @@ class StateSpace:
 
     def to_dense(self) -> StateSpace:
         """Return the same map with a dense A; for a paired system the real one of order 2n."""
-        if not isinstance(self.A, Diagonal):
+        if not isinstance(self.A, Structure) and not isinstance(self.E, Structure):
             return self
-        return StateSpace(self.A.to_dense(), *self._maps(), self.D, self.dt)
+        E = None if self.E is None else to_dense(self.E)
+        return StateSpace(to_dense(self.A), *self._maps(), self.D, self.dt, E)
 
     def dual(self) -> StateSpace:
         r"""Return $(A^H, C^H, B^H, D^H)$: its controllability Gramian is this system's observability Gramian."""
         scale = 2 if self._paired else 1
-        return StateSpace(
-            adjoint_of(self.A), scale * adjoint(self.C), adjoint(self.B) / scale, adjoint(self.D), self.dt
-        )
+        E = None if self.E is None else adjoint_of(self.E)
+        B, C = scale * adjoint(self.C), adjoint(self.B) / scale
+        return StateSpace(adjoint_of(self.A), B, C, adjoint(self.D), self.dt, E)
 
     def poles(self) -> Inexact[Array, "*batch order"]:
-        """Return the eigenvalues of A, complex unless A is diagonal and real; with conjugates for a paired system.
+        """Return the eigenvalues of A (of $E^{-1} A$), complex unless A is diagonal and real.
+
+        Those of a paired system come with their conjugates.
 
         Raises
         ------
         UnsupportedError
             If A is dense and its library has no eigenvalue solver.
         """
-        if isinstance(self.A, Diagonal):
+        if isinstance(self.A, Structure) and self.E is None:
             return self.A.poles()
         from .backends import get_backend
 
-        return get_backend(self.A).eigenvalues(self.A)
+        A, backend = to_dense(self.A), get_backend(self.B)
+        return backend.eigenvalues(A if self.E is None else backend.solve(*promote(to_dense(self.E), A)))
 
     def transfer_function(self, points: Inexact[Array, " k"]) -> Complex[Array, "*batch k p m"]:
-        r"""$G(s) = C (sI - A)^{-1} B + D$ at each of the points.
+        r"""$G(s) = C (sE - A)^{-1} B + D$ at each of the points.
 
         Parameters
         ----------
@@ -151,7 +164,7 @@ class StateSpace:
             Shape (..., k, p, m), complex.
         """
         points = as_complex(points)
-        response = frequency_response(self.A, self.B, self.C, points)
+        response = frequency_response(self.A, self.B, self.C, points, self.E)
         if self._paired:
             response = response + conj(frequency_response(self.A, self.B, self.C, conj(points)))
         return response + as_complex(self.D)[..., None, :, :]
@@ -225,6 +238,9 @@ class StateSpace:
         if not self.is_discrete:
             msg = f"{name} needs discrete time, and dt is 0; want a system with dt > 0: discretise it first"
             raise UnsupportedError(msg)
+        if self.E is not None:
+            msg = f"{name} does not step a system with E; want E = None: divide A and B by E first"
+            raise UnsupportedError(msg)
 
 
 def _check_shapes(A: Matrix, B: Array, C: Array, D: Array | None) -> None:
@@ -245,3 +261,14 @@ def _check_shapes(A: Matrix, B: Array, C: Array, D: Array | None) -> None:
     if D is not None and (tuple(D.shape[-2:]) != shape or tuple(D.shape[:-2]) not in {(), batch}):
         msg = f"D has shape {tuple(D.shape)}; want {(*batch, *shape)}"
         raise ShapeError(msg)
+
+
+def _check_descriptor(A: Matrix, E: Matrix | None) -> None:
+    if E is None:
+        return
+    if tuple(E.shape) not in {tuple(A.shape), tuple(A.shape[-2:])}:
+        msg = f"E has shape {tuple(E.shape)}; want {tuple(A.shape)}"
+        raise ShapeError(msg)
+    if isinstance(A, Diagonal) and A.paired:
+        msg = "a paired system takes no E; want E = None: divide the eigenvalues and B by it"
+        raise UnsupportedError(msg)

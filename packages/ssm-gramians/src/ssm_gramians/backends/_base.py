@@ -11,6 +11,10 @@ from .._unit_circle import one_minus_product
 if TYPE_CHECKING:
     from jaxtyping import Complex, Float, Inexact
 
+    from .._equations import Equation
+    from .._solution import Solution
+    from ..solvers import Solver
+
 
 class Backend:
     """The arithmetic for one kind of array; by itself, for any library that follows the array API standard.
@@ -41,6 +45,12 @@ class Backend:
         except TypeError:
             return False
         return True
+
+    def run(self, equation: Equation, solver: Solver) -> Solution:
+        """Solve an equation of this backend's arrays: the place to wrap what a solver does, for gradients say."""
+        from ..solvers._adapt import apply
+
+        return apply(solver, equation, self)
 
     def eps(self, array: Array) -> float:
         """Return the unit roundoff of the array's dtype, twice over: the spacing at 1."""

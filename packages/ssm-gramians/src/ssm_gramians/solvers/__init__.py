@@ -1,10 +1,10 @@
 """The algorithms, one a file."""
 
-from ._base import Solver
+from ._base import Factorization, Solver
 from .auto import Auto
 from .bartels_stewart import BartelsStewart
 from .closed_form import ClosedForm
 from .kronecker import Kronecker
 from .smith import SquaredSmith
 
-__all__ = ["Auto", "BartelsStewart", "ClosedForm", "Kronecker", "Solver", "SquaredSmith"]
+__all__ = ["Auto", "BartelsStewart", "ClosedForm", "Factorization", "Kronecker", "Solver", "SquaredSmith"]

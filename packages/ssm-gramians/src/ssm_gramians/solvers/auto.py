@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from .._equations import Equation
+from .._errors import UnsupportedError
 from .._solution import Solution
-from .._structure import Diagonal
+from .._structure import kind_of
 from ..backends import Backend
-from ._base import Solver
+from ._adapt import apply, factorize, refusal
+from ._base import Factorization, Solver
 from .bartels_stewart import BartelsStewart
 from .closed_form import ClosedForm
 from .kronecker import Kronecker
@@ -37,26 +39,48 @@ class Auto:
 
     needs: ClassVar[frozenset[str]] = frozenset({"array"})
     equations: ClassVar[frozenset[str]] = frozenset({"lyapunov", "stein", "sylvester"})
-    structures: ClassVar[frozenset[str]] = frozenset({"dense", "diagonal"})
+    structures: ClassVar[frozenset[str]] = frozenset({"dense", "diagonal", "dplr", "matrix_free", "sparse"})
+    right_sides: ClassVar[frozenset[str]] = frozenset({"dense", "gram"})
+    descriptor: ClassVar[bool] = True
 
     def candidates(self, equation: Equation, backend: Backend) -> tuple[Solver, ...]:
         """Return the solvers that would be tried, in order."""
-        direct = backend.provides >= BartelsStewart.needs
-        if isinstance(equation.A, Diagonal) and equation.name in ClosedForm.equations:
-            return (ClosedForm(),)
-        if direct:
-            return (SquaredSmith(max_steps=16), BartelsStewart()) if equation.name == "stein" else (BartelsStewart(),)
+        table = self._table(equation, backend)
+        reasons = [refusal(equation, solver, backend) for solver in table]
+        if None not in reasons:
+            msg = "; ".join(reason for reason in reasons if reason)
+            raise UnsupportedError(msg)
+        return tuple(solver for solver, reason in zip(table, reasons, strict=True) if reason is None)
+
+    def _table(self, equation: Equation, backend: Backend) -> tuple[Solver, ...]:
         if equation.name == "sylvester":
-            return (Kronecker(),)
-        return (SquaredSmith(), Kronecker()) if equation.A.shape[-1] <= 32 else (SquaredSmith(),)
+            return BartelsStewart(), Kronecker()
+        if kind_of(equation.A) == "diagonal" and "E" not in equation.matrices:
+            return (ClosedForm(),)
+        direct: tuple[Solver, ...] = (BartelsStewart(),) if BartelsStewart.needs <= backend.provides else ()
+        if direct and equation.name == "stein":
+            return SquaredSmith(max_steps=16), *direct
+        return direct or ((SquaredSmith(), Kronecker()) if equation.A.shape[-1] <= 32 else (SquaredSmith(),))
 
     def solve(self, equation: Equation, backend: Backend) -> Solution:
         """Solve with the first candidate that converges; else return what the last one found."""
         candidates = self.candidates(equation, backend)
         for solver in candidates[:-1]:
-            problem = equation if isinstance(solver, ClosedForm) else equation.to_dense()
-            solution = solver.solve(problem, backend)
+            solution = apply(solver, equation, backend)
             if solution.converged:
                 return solution
-        last = candidates[-1]
-        return last.solve(equation if isinstance(last, ClosedForm) else equation.to_dense(), backend)
+        return apply(candidates[-1], equation, backend)
+
+    def factor(self, equation: Equation, backend: Backend) -> Factorization:
+        """Return the factorisation of the last candidate, the one that serves without luck."""
+        return factorize(self.candidates(equation, backend)[-1], equation, backend)
+
+
+def explanation(equation: Equation, solver: Solver, backend: Backend) -> str:
+    """Return in words what `solve` would do with this equation."""
+    size = " x ".join(str(n) for n in equation.shape)
+    batch = next((tuple(M.shape[:-2]) for M in equation.matrices.values() if M.shape[:-2]), ())
+    lines = [f"{equation.name}, {kind_of(equation.A)} A, X {size}, batch {batch}, backend {backend.name!r}"]
+    solvers = solver.candidates(equation, backend) if isinstance(solver, Auto) else (solver,)
+    lines += [f"{k}. {candidate}" for k, candidate in enumerate(solvers, start=1)]
+    return "\n".join(lines)

@@ -35,6 +35,8 @@ class BartelsStewart:
     needs: ClassVar[frozenset[str]] = frozenset({"schur", "triangular"})
     equations: ClassVar[frozenset[str]] = frozenset({"lyapunov", "stein", "sylvester"})
     structures: ClassVar[frozenset[str]] = frozenset({"dense"})
+    right_sides: ClassVar[frozenset[str]] = frozenset({"dense"})
+    descriptor: ClassVar[bool] = False
     leaf: int = 64
 
     def solve(self, equation: Equation, backend: Backend) -> Solution:

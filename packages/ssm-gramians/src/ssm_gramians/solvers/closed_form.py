@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from .._arrays import Array, as_complex, conj, imag, is_complex, join, namespace, promote, real
+from .._diagonal import Diagonal
 from .._equations import Equation, Stein
 from .._solution import Solution, Status
-from .._structure import Diagonal
 from ..backends import Backend
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class ClosedForm:
     needs: ClassVar[frozenset[str]] = frozenset({"array"})
     equations: ClassVar[frozenset[str]] = frozenset({"lyapunov", "stein"})
     structures: ClassVar[frozenset[str]] = frozenset({"diagonal"})
+    right_sides: ClassVar[frozenset[str]] = frozenset({"dense"})
+    descriptor: ClassVar[bool] = False
 
     def solve(self, equation: Equation, backend: Backend) -> Solution:
         """Solve a Lyapunov or Stein equation with diagonal A."""

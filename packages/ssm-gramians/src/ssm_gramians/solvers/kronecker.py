@@ -22,6 +22,8 @@ class Kronecker:
     needs: ClassVar[frozenset[str]] = frozenset({"array"})
     equations: ClassVar[frozenset[str]] = frozenset({"lyapunov", "stein", "sylvester"})
     structures: ClassVar[frozenset[str]] = frozenset({"dense"})
+    right_sides: ClassVar[frozenset[str]] = frozenset({"dense"})
+    descriptor: ClassVar[bool] = False
 
     def solve(self, equation: Equation, backend: Backend) -> Solution:
         """Solve the linear system of n m unknowns."""

@@ -38,6 +38,8 @@ class SquaredSmith:
     needs: ClassVar[frozenset[str]] = frozenset({"array"})
     equations: ClassVar[frozenset[str]] = frozenset({"lyapunov", "stein"})
     structures: ClassVar[frozenset[str]] = frozenset({"dense"})
+    right_sides: ClassVar[frozenset[str]] = frozenset({"dense"})
+    descriptor: ClassVar[bool] = False
     rtol: float | None = None
     max_steps: int = 50
 

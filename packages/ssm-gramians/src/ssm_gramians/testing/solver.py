@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from .._arrays import Array
-from .._equations import Equation, Lyapunov, Stein, Sylvester, relative_residual
+from .._diagonal import Diagonal
+from .._equations import Equation, Lyapunov, Stein, Sylvester
 from .._errors import UnsupportedError
+from .._residual import relative_residual
 from .._solution import Status
 from .._solve import solve, why_not
-from .._structure import Diagonal
 from ..backends import Backend, get_backend
 from ..solvers import Solver
 from .asserts import as_numpy, assert_close, assert_same_kind, assert_untouched
