@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
 from ._arrays import Array, adjoint, check_floating
@@ -30,15 +31,16 @@ class Equation(ABC):
     Q: RightSide | None
 
     def __post_init__(self) -> None:
-        for name, M in self.matrices.items():
-            object.__setattr__(self, name, as_matrix(M))
+        for name in ("A", "B", "E", "F"):
+            if (M := getattr(self, name, None)) is not None:
+                object.__setattr__(self, name, as_matrix(M))
         check_floating(**self.arrays)
         _check(self.matrices, self.Q, self.shape)
 
-    @property
+    @cached_property
     def matrices(self) -> dict[str, Matrix]:
         """Return the matrices of the operator, by name."""
-        found = {name: getattr(self, name, None) for name in ("A", "B", "E", "F")}
+        found = {name: getattr(self, name, None) for name in ("A", "B", "E", "F")}  # None where an equation has none
         return {name: M for name, M in found.items() if M is not None}
 
     @property
@@ -46,7 +48,7 @@ class Equation(ABC):
         """Return the shape of X without its leading dimensions."""
         return self.A.shape[-1], self.A.shape[-1]
 
-    @property
+    @cached_property
     def arrays(self) -> dict[str, Array]:
         """Return every array of the equation by name: those of the matrices, then that of the right-hand side."""
         found = {}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._arrays import Array, adjoint, as_double, check_finite, identity, namespace, promote, real
+from ._arrays import Array, adjoint, as_double, check_finite, namespace, promote
 from ._diagonal import Diagonal, stack_real
 from ._equations import Lyapunov, Stein
-from ._errors import InstabilityError, UnsupportedError
+from ._errors import UnsupportedError
 from ._solve import solve
+from ._stability import check_stability
 from ._system import StateSpace
 from .backends import Backend, get_backend
 from .solvers import Solver, SquaredSmith
@@ -144,29 +145,6 @@ def gramian_factors(
     _check(system, horizon, average)
     options = (horizon, average, solver, get_backend(system.B if backend is None else backend))
     return _factor(system, *options), _factor(system.dual(), *options)
-
-
-def check_stability(system: StateSpace) -> None:
-    """Raise InstabilityError, naming the worst pole, unless every mode decays.
-
-    Where the library has no eigenvalue solver, the convergence of a Smith iteration is the proof, and no pole is named.
-    """
-    try:
-        poles = system.poles()
-    except UnsupportedError:
-        kind, eye = (Stein if system.is_discrete else Lyapunov), identity(system.order, like=system.B)
-        if solve(kind(system.A, eye), SquaredSmith()).converged:
-            return
-        msg = "the system has a mode that does not decay: it has no infinite Gramian (a finite horizon= has one)"
-        raise InstabilityError(msg) from None
-    xp = namespace(poles)
-    growth = xp.abs(poles) - 1 if system.is_discrete else real(poles)
-    if bool(xp.all(growth < 0)):
-        return
-    worst = complex(xp.reshape(poles, (-1,))[int(xp.argmax(growth))])
-    region = f"|z| = {abs(worst):.17g}; want < 1" if system.is_discrete else f"Re s = {worst.real:.17g}; want < 0"
-    msg = f"the system has a pole at {worst:.6g}, {region}: it has no infinite Gramian (a finite horizon= has one)"
-    raise InstabilityError(msg, worst)
 
 
 def _gramian(
