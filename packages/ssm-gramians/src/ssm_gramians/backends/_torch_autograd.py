@@ -1,0 +1,150 @@
+r"""Gradients of a solution by the implicit function theorem: one adjoint solve, whatever the solver did.
+
+At the solution $F(A, E, Q; X) = \mathcal{L} X + Q = 0$. With $G = \partial L / \partial X$ and
+$\mathcal{L}^* Y + G = 0$ follows $dL = \langle G, dX\rangle = \langle Y, dF\rangle$, X held fixed in dF: the gradients are
+the vector-Jacobian product of the sum of the equation's terms with the cotangent Y. One rule for all equations and
+structures; nothing of the iteration is kept, and the adjoint solve is differentiable by the same rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import torch
+
+from .._arrays import adjoint, promote
+from .._equations import Equation, RightSide
+from .._gram import Gram
+from .._solution import Solution
+from .._structure import map_arrays
+from ..solvers import Auto, Factorization, Solver
+from ..solvers._adapt import apply, factorize
+from ._base import Backend
+from ._gram_cotangent import gram_cotangent
+
+_Solve: TypeAlias = Callable[[RightSide], Solution]
+
+
+def wants_gradients(equation: Equation) -> bool:
+    """Say whether a solve of the equation is to be differentiated."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in equation.arrays.values())
+
+
+def differentiable_solve(equation: Equation, solver: Solver, backend: Backend) -> Solution:
+    """Solve without recording what the solver does; the gradient of the value is one adjoint solve.
+
+    Where the solver has a factorisation, the adjoint solve reuses it. A solver that takes factored right-hand sides
+    only leaves the adjoint equation, whose right-hand side is indefinite, to `Auto`.
+    """
+    frozen = _rebuilt(equation, [tensor.detach() for tensor in _tensors(equation)])
+    winner, work, solution = _solve_first(frozen, solver, backend)
+    solve_adjoint = work.solve_adjoint if "dense" in winner.right_sides else _by_auto(frozen.adjoint(), backend)
+    value = attach_gradient(equation, solution.value, work.solve, solve_adjoint)
+    attached = replace(solution, value=value, equation=equation)
+    if not solution.converged:  # the error that will be raised wants its size, without a graph
+        vars(attached)["residual"] = solution.residual
+    return attached
+
+
+def attach_gradient(equation: Equation, value: RightSide, solve: _Solve, solve_adjoint: _Solve) -> Any:
+    """Return a known solution of the equation as a differentiable function of the equation's tensors.
+
+    Parameters
+    ----------
+    equation
+        With the tensors that the value is to depend on.
+    value
+        Its solution, without a graph.
+    solve, solve_adjoint
+        Solve the equation and its adjoint for another right-hand side, without a graph.
+    """
+    tensors = _tensors(equation)
+    template = _rebuilt(equation, [tensor.detach() for tensor in tensors])
+    found = _Implicit.apply(_Solved(template, value, solve, solve_adjoint), *tensors)
+    return Gram(found) if isinstance(value, Gram) else found
+
+
+@dataclass(frozen=True)
+class _Solved:
+    """An equation whose tensors only mark places, its solution, and the ways to solve it again."""
+
+    template: Equation
+    value: RightSide
+    solve: _Solve
+    solve_adjoint: _Solve
+
+
+class _Implicit(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, solved: _Solved, *tensors: torch.Tensor) -> torch.Tensor:
+        found = solved.value.Z if isinstance(solved.value, Gram) else solved.value
+        ctx.solved = solved
+        ctx.save_for_backward(*tensors, found)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        *tensors, found = ctx.saved_tensors
+        X, G = found, cotangent
+        if isinstance(ctx.solved.value, Gram):
+            X, G = found @ adjoint(found), gram_cotangent(found, cotangent)
+        Y = _adjoint_solution(ctx.solved, tensors, G)
+        return None, *_products(ctx.solved.template, tensors, X, Y, ctx.needs_input_grad[1:])
+
+
+def _adjoint_solution(solved: _Solved, tensors: list[torch.Tensor], G: torch.Tensor) -> torch.Tensor:
+    """Return Y; differentiable by the same rule if a graph is asked for, with the two ways of solving swapped."""
+    solution = solved.solve_adjoint(G.detach())
+    if not solution.converged and bool(torch.isfinite(G).all()):  # a loss that overflowed has NaN gradients instead
+        solution.unwrap()
+    if not torch.is_grad_enabled():
+        return solution.value
+    equation = _rebuilt(solved.template, tensors).adjoint().with_right_side(G)
+    return attach_gradient(equation, solution.value, solved.solve_adjoint, solved.solve)
+
+
+def _products(
+    template: Equation, tensors: list[torch.Tensor], X: torch.Tensor, Y: torch.Tensor, needed: tuple[bool, ...]
+) -> list[torch.Tensor | None]:
+    """Return the vector-Jacobian product of the sum of the terms, with X fixed, for each tensor that needs it."""
+    graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # aliases: X depends on the tensors as well, but not through these
+        places = [t.view_as(t) if graph else t.detach().requires_grad_(n) for t, n in zip(tensors, needed, strict=True)]
+        terms = promote(*_rebuilt(template, places).terms(X if graph else X.detach()))
+        wanted = [place for place, need in zip(places, needed, strict=True) if need]
+        found = iter(torch.autograd.grad(sum(terms), wanted, Y, create_graph=graph, allow_unused=True))
+    return [next(found) if need else None for need in needed]
+
+
+def _solve_first(equation: Equation, solver: Solver, backend: Backend) -> tuple[Solver, Factorization, Solution]:
+    """Return the solver that solved the equation, of `Auto` the candidate, and what it can reuse."""
+    candidates = solver.candidates(equation, backend) if isinstance(solver, Auto) else (solver,)
+    for candidate in candidates:
+        work = factorize(candidate, equation, backend)
+        solution = work.solve(equation.Q)
+        if solution.converged:
+            break
+    return candidate, work, solution
+
+
+def _by_auto(equation: Equation, backend: Backend) -> _Solve:
+    return lambda Q: apply(Auto(), equation.with_right_side(Q), backend)
+
+
+def _tensors(equation: Equation) -> list[torch.Tensor]:
+    """Return the distinct tensors of an equation."""
+    return list({id(tensor): tensor for tensor in equation.arrays.values()}.values())
+
+
+def _rebuilt(equation: Equation, tensors: Iterable[torch.Tensor]) -> Equation:
+    """Return the equation with its distinct tensors, in the order of `_tensors`, replaced by these."""
+    by_place = {id(old): new for old, new in zip(_tensors(equation), tensors, strict=True)}
+    parts: dict[str, Any] = {
+        name: map_arrays(M, lambda old: by_place[id(old)]) for name, M in equation.matrices.items()
+    }
+    Q = equation.Q
+    parts["Q"] = Gram(by_place[id(Q.Z)]) if isinstance(Q, Gram) else by_place[id(Q)]
+    return replace(equation, **parts)
