@@ -39,6 +39,9 @@ class Problem:
     stable: bool = True
     rank: int | None = None
 
+    def __str__(self) -> str:
+        return f"{self.equation.name}, {'gram' if self.is_gram else 'dense'}: {self.name}"
+
     @property
     def is_gram(self) -> bool:
         """Say whether the solution is wanted as a factor."""
