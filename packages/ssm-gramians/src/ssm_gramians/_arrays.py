@@ -41,6 +41,12 @@ def check_floating(**arrays: Array) -> Any:
         if not xp.isdtype(array.dtype, ("real floating", "complex floating")):
             msg = f"{name} has dtype {array.dtype}; want real or complex floating point: convert it first"
             raise DtypeError(msg)
+        if xp.finfo(array.dtype).bits < 32:
+            msg = f"{name} has dtype {array.dtype}, too short for a matrix equation; want 32 or 64 bits: cast it first"
+            raise DtypeError(msg)
+        if str(array_api_compat.device(array)) == "meta":
+            msg = f"{name} is on Torch's device 'meta' and has no entries; want a tensor with entries"
+            raise DtypeError(msg)
     if len({xp.finfo(array.dtype).bits for array in arrays.values()}) > 1:
         got = ", ".join(f"{name}: {array.dtype}" for name, array in arrays.items())
         msg = f"got {got}; want one precision: cast the arrays to the same one first"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from ._arrays import Array, as_complex, check_floating, conj, identity, imag, namespace, promote, real
 from ._errors import ShapeError
 from ._structure import Structure
+from ._untraced import untraced
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Inexact
@@ -45,6 +46,7 @@ class Diagonal(Structure):
     paired: bool = False
     log_eigenvalues: Inexact[Array, "*batch n"] | None = None
 
+    @untraced
     def __post_init__(self) -> None:
         check_floating(**dict(zip(("eigenvalues", "log_eigenvalues"), self.arrays, strict=False)))
         if self.eigenvalues.ndim < 1 or self.eigenvalues.shape[-1] < 1:

@@ -14,6 +14,7 @@ from ._arrays import Array, adjoint, check_floating
 from ._errors import ShapeError
 from ._gram import Gram
 from ._structure import Matrix, adjoint_of, arrays_of, as_matrix, times, to_dense
+from ._untraced import untraced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +31,7 @@ class Equation(ABC):
     A: Matrix
     Q: RightSide | None
 
+    @untraced
     def __post_init__(self) -> None:
         for name in ("A", "B", "E", "F"):
             if (M := getattr(self, name, None)) is not None:

@@ -8,6 +8,7 @@ from ._arrays import Array
 from ._equations import Lyapunov, Stein, Sylvester
 from ._solve import solve
 from ._structure import Matrix
+from ._untraced import untraced
 from .backends import Backend
 from .solvers import Solver
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from jaxtyping import Inexact
 
 
+@untraced
 def solve_continuous_lyapunov(
     a: Matrix, q: Inexact[Array, "*batch n n"], *, solver: Solver | None = None, backend: str | Backend | None = None
 ) -> Inexact[Array, "*batch n n"]:
@@ -49,6 +51,7 @@ def solve_continuous_lyapunov(
     return solve(Lyapunov(a, -q), solver, backend).unwrap()
 
 
+@untraced
 def solve_discrete_lyapunov(
     a: Matrix, q: Inexact[Array, "*batch n n"], *, solver: Solver | None = None, backend: str | Backend | None = None
 ) -> Inexact[Array, "*batch n n"]:
@@ -83,6 +86,7 @@ def solve_discrete_lyapunov(
     return solve(Stein(a, q), solver, backend).unwrap()
 
 
+@untraced
 def solve_sylvester(
     a: Inexact[Array, "*batch n n"],
     b: Inexact[Array, "*batch m m"],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._arrays import Array, adjoint, check_floating
 from ._errors import ShapeError
+from ._untraced import untraced
 
 if TYPE_CHECKING:
     from jaxtyping import Inexact
@@ -33,6 +34,7 @@ class Gram:
 
     Z: Inexact[Array, "*batch n k"]
 
+    @untraced
     def __post_init__(self) -> None:
         check_floating(Z=self.Z)
         if self.Z.ndim < 2:

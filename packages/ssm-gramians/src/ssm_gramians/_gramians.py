@@ -11,6 +11,7 @@ from ._errors import UnsupportedError
 from ._solve import solve
 from ._stability import check_stability
 from ._system import StateSpace
+from ._untraced import untraced
 from .backends import Backend, get_backend
 from .solvers import Solver, SquaredSmith
 from .solvers.closed_form import geometric_weighting, weigh_modes
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from jaxtyping import Inexact
 
 
+@untraced
 def controllability_gramian(
     system: StateSpace,
     *,
@@ -64,6 +66,7 @@ def controllability_gramian(
     return _hermitian(_gramian(system, horizon, average, solver, backend))
 
 
+@untraced
 def observability_gramian(
     system: StateSpace,
     *,
@@ -102,6 +105,7 @@ def observability_gramian(
     return controllability_gramian(system.dual(), horizon=horizon, average=average, solver=solver, backend=backend)
 
 
+@untraced
 def gramian_factors(
     system: StateSpace,
     *,

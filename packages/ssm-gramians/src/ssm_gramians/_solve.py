@@ -6,11 +6,13 @@ from ._arrays import check_finite
 from ._equations import Equation, RightSide
 from ._errors import UnsupportedError
 from ._solution import Solution
+from ._untraced import untraced
 from .backends import Backend, get_backend
 from .solvers import Auto, Factorization, Solver
 from .solvers._adapt import factorize, refusal
 
 
+@untraced
 def solve(equation: Equation, solver: Solver | None = None, backend: str | Backend | None = None) -> Solution:
     """Solve an equation; the status says how it ended, and nothing is raised because it ended badly.
 
@@ -43,6 +45,7 @@ def solve(equation: Equation, solver: Solver | None = None, backend: str | Backe
     return chosen.run(equation, solver)
 
 
+@untraced
 def factor(equation: Equation, solver: Solver | None = None, backend: str | Backend | None = None) -> Factorization:
     """Do the work that depends on the matrices alone, for many right-hand sides of the equation and of its adjoint.
 

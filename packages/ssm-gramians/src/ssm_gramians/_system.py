@@ -24,6 +24,7 @@ from ._diagonal import Diagonal, stack_real
 from ._errors import DtypeError, ShapeError, UnsupportedError
 from ._responses import frequency_response, march
 from ._structure import Matrix, Structure, adjoint_of, arrays_of, as_matrix, to_dense
+from ._untraced import untraced
 
 if TYPE_CHECKING:
     from jaxtyping import Complex, Inexact
@@ -69,6 +70,7 @@ class StateSpace:
     dt: float = 0.0
     E: Matrix | None = None
 
+    @untraced
     def __post_init__(self) -> None:
         object.__setattr__(self, "A", as_matrix(self.A))
         object.__setattr__(self, "E", as_matrix(self.E))

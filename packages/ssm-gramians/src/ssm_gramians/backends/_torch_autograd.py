@@ -1,7 +1,7 @@
 r"""Gradients of a solution by the implicit function theorem: one adjoint solve, whatever the solver did.
 
 At the solution $F(A, E, Q; X) = \mathcal{L} X + Q = 0$. With $G = \partial L / \partial X$ and
-$\mathcal{L}^* Y + G = 0$ follows $dL = \langle G, dX\rangle = \langle Y, dF\rangle$, X held fixed in dF: the gradients are
+$\mathcal{L}^* Y + G = 0$ follows $dL = \langle G, dX\rangle = \langle Y, dF\rangle$, X fixed in dF: the gradients are
 the vector-Jacobian product of the sum of the equation's terms with the cotangent Y. One rule for all equations and
 structures; nothing of the iteration is kept, and the adjoint solve is differentiable by the same rule.
 """
