@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .._arrays import Array, adjoint, conj, namespace, real
 from .._errors import SingularEquationError, UnsupportedError
@@ -26,10 +26,13 @@ class Backend:
     `"array"`                 the array API standard with its `linalg` extension
     `"eigenvalues"`           `eigenvalues(A)` of a general matrix
     `"schur"`                 `schur(A)`
+    `"qz"`                    `qz(A, E)` and `triangular_pencil(left, right, sign, Q)`
+    `"pattern"`               `pattern(A)`: bandwidths and independent blocks
+    `"sparse"`                NumPy arrays, so that SciPy's sparse matrices and factorisations serve
     `"triangular"`            `triangular_sylvester(S, T, Q)` and `triangular_stein(S, T, Q)`
     `"pivoted_cholesky"`      `factor(X)` by Cholesky, with diagonal pivoting where X is singular
     `"diagonal_kernel"`       `stein_quotient`, `lyapunov_quotient`, `paired_stein`: each one fused loop
-    `"autograd"`              gradients flow through every generic algorithm
+    `"autograd"`              gradients flow through every solve; `constant`, `wants_gradient`, `with_gradient`
     ========================  =================================================================================
 
     To write one, override the methods behind the words it adds and run `ssm_gramians.testing.BackendConformance`.
@@ -45,6 +48,10 @@ class Backend:
         except TypeError:
             return False
         return True
+
+    def on(self, array: Array) -> Backend:
+        """Return this backend for the device of the array, where what it provides depends on the device."""
+        return self
 
     def run(self, equation: Equation, solver: Solver) -> Solution:
         """Solve an equation of this backend's arrays: the place to wrap what a solver does, for gradients say."""
@@ -106,10 +113,26 @@ class Backend:
         raise lacking(self, "triangular")
 
     def triangular_stein(
-        self, S: Complex[Array, "n n"], T: Complex[Array, "m m"], Q: Complex[Array, "n m"]
-    ) -> Complex[Array, "n m"]:
-        r"""Return X with $S X T^H - X + Q = 0$ for small upper triangular S and T."""
+        self, S: Inexact[Array, "n n"], T: Inexact[Array, "m m"], Q: Inexact[Array, "n m"]
+    ) -> Inexact[Array, "n m"]:
+        r"""Return X with $S X T^H - X + Q = 0$ for small upper (quasi-)triangular S and T."""
         raise lacking(self, "triangular")
+
+    def qz(
+        self, A: Inexact[Array, "n n"], E: Inexact[Array, "n n"]
+    ) -> tuple[Inexact[Array, "n n"], Inexact[Array, "n n"], Inexact[Array, "n n"], Inexact[Array, "n n"]]:
+        r"""Return U, V, S and T with $A = U S V^H$ and $E = U T V^H$, S upper (quasi-)triangular, T triangular."""
+        raise lacking(self, "qz")
+
+    def triangular_pencil(
+        self, left: tuple[Array | None, ...], right: tuple[Array | None, ...], sign: int, Q: Inexact[Array, "n m"]
+    ) -> Inexact[Array, "n m"]:
+        r"""Return X with $A_1 X B_1^H \pm A_2 X B_2^H + Q = 0$, small and upper (quasi-)triangular; None is I."""
+        raise lacking(self, "qz")
+
+    def pattern(self, A: Inexact[Array, "n n"]) -> Any:
+        """Return the number of nonzero diagonals below and above the main one, and the independent blocks."""
+        raise lacking(self, "pattern")
 
     def factor(self, X: Inexact[Array, "*batch n n"]) -> Inexact[Array, "*batch n k"]:
         r"""Return Z with $X = Z Z^H$, exact relative to the diagonal: $|E_{ij}| \lesssim \epsilon\sqrt{X_{ii}X_{jj}}$.
@@ -122,6 +145,18 @@ class Backend:
         values, vectors = xp.linalg.eigh(unit)
         root = xp.sqrt(xp.clip(values, 0.0))
         return scale[..., :, None] * (vectors * root[..., None, :])
+
+    def wants_gradient(self, *arrays: Array) -> bool:
+        """Say whether what is computed from the arrays is to be differentiated."""
+        return False
+
+    def constant(self, array: Array) -> Array:
+        """Return the same entries without their gradient."""
+        return array
+
+    def with_gradient(self, value: Array, twin: Array) -> Array:
+        """Return the value with the first derivatives of a twin, which holds the same numbers less accurately."""
+        return value
 
     def synchronize(self) -> None:
         """Wait until the device has done what was asked of it, for timing."""

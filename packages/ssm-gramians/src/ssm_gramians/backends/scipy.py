@@ -11,6 +11,8 @@ from scipy import linalg
 from .._arrays import Array, is_complex
 from .._errors import SingularEquationError
 from ._base import Backend
+from ._pattern import Pattern, pattern_of
+from ._triangular_leaf import sylvester, two_terms
 
 if TYPE_CHECKING:
     from jaxtyping import Complex, Inexact
@@ -20,7 +22,9 @@ class ScipyBackend(Backend):
     """NumPy arrays: Schur forms, triangular solves and pivoted Cholesky from LAPACK."""
 
     name: ClassVar[str] = "scipy"
-    provides: ClassVar[frozenset[str]] = frozenset({"array", "eigenvalues", "pivoted_cholesky", "schur", "triangular"})
+    provides: ClassVar[frozenset[str]] = frozenset(
+        {"array", "eigenvalues", "pattern", "pivoted_cholesky", "qz", "schur", "sparse", "triangular"}
+    )
 
     def owns(self, array: Array) -> bool:
         """Say whether this is a NumPy array."""
@@ -32,33 +36,42 @@ class ScipyBackend(Backend):
 
     def schur(self, A: Inexact[Array, "n n"]) -> tuple[Inexact[Array, "n n"], Inexact[Array, "n n"]]:
         """Return the real Schur form of a real matrix, the complex one of a complex matrix."""
-        T, U = linalg.schur(A, output="complex" if is_complex(A) else "real")
+        (gees,) = linalg.get_lapack_funcs(("gees",), (A,))
+        T, *_, U, _, info = gees(_unsorted, A, lwork=64 * A.shape[-1] + 8192)  # what its blocked parts ask for, at most
+        if info != 0:
+            msg = f"the QR algorithm did not find the Schur form (info {info})"
+            raise SingularEquationError(msg)
         return U, T
+
+    def qz(
+        self, A: Inexact[Array, "n n"], E: Inexact[Array, "n n"]
+    ) -> tuple[Inexact[Array, "n n"], Inexact[Array, "n n"], Inexact[Array, "n n"], Inexact[Array, "n n"]]:
+        """Return the generalised Schur form of a pencil, real if both matrices are."""
+        kind = "complex" if is_complex(A) or is_complex(E) else "real"
+        S, T, U, V = linalg.qz(A, E, output=kind, check_finite=False)
+        return U, V, S, T
+
+    def pattern(self, A: Inexact[Array, "n n"]) -> Pattern:
+        """Return where A has entries; O(n^2), and next to nothing for a full matrix."""
+        return pattern_of(A)
 
     def triangular_sylvester(
         self, S: Inexact[Array, "n n"], T: Inexact[Array, "m m"], Q: Inexact[Array, "n m"]
     ) -> Inexact[Array, "n m"]:
         r"""Return X with $S X + X T^H + Q = 0$ by LAPACK's `trsyl`, heeding what it reports."""
-        (trsyl,) = linalg.get_lapack_funcs(("trsyl",), (S, T, Q))
-        X, scale, info = trsyl(S, T, Q, tranb="C")
-        if info != 0 or scale == 0:
-            msg = "two eigenvalues cancel to working precision: there is no unique X"
-            raise SingularEquationError(msg)
-        return X / -scale
+        return sylvester(S, T, Q)
 
     def triangular_stein(
-        self, S: Complex[Array, "n n"], T: Complex[Array, "m m"], Q: Complex[Array, "n m"]
-    ) -> Complex[Array, "n m"]:
-        r"""Return X with $S X T^H - X + Q = 0$, a column at a time from the last: $(I - \bar t_{jj} S) x_j = g_j$."""
-        (trtrs,) = linalg.get_lapack_funcs(("trtrs",), (S, Q))
-        eye, X = np.eye(S.shape[-1], dtype=S.dtype), np.zeros_like(Q)
-        for j in reversed(range(Q.shape[-1])):
-            right = Q[:, j] + S @ (X[:, j + 1 :] @ T[j, j + 1 :].conj())
-            X[:, j], info = trtrs(eye - T[j, j].conj() * S, right)
-            if info != 0:
-                msg = "two eigenvalues have the product 1: there is no unique X"
-                raise SingularEquationError(msg)
-        return X
+        self, S: Inexact[Array, "n n"], T: Inexact[Array, "m m"], Q: Inexact[Array, "n m"]
+    ) -> Inexact[Array, "n m"]:
+        r"""Return X with $S X T^H - X + Q = 0$ by `trsyl` after a shift away from the eigenvalues."""
+        return two_terms((S, None), (T, None), -1, Q)
+
+    def triangular_pencil(
+        self, left: tuple[Array | None, ...], right: tuple[Array | None, ...], sign: int, Q: Inexact[Array, "n m"]
+    ) -> Inexact[Array, "n m"]:
+        r"""Return X with $A_1 X B_1^H \pm A_2 X B_2^H + Q = 0$ by `trsyl` after a shift away from the eigenvalues."""
+        return two_terms((left[0], left[1]), (right[0], right[1]), sign, Q)
 
     def factor(self, X: Inexact[Array, "*batch n n"]) -> Inexact[Array, "*batch n k"]:
         """Return the Cholesky factor of the matrix scaled to unit diagonal; pivoted, and thinner, where singular."""
@@ -79,3 +92,8 @@ class ScipyBackend(Backend):
             factors[(*index, pivots - 1)] = np.where(np.arange(n) < rank, np.tril(L), 0)
             width = max(width, int(rank))
         return factors[..., :width]
+
+
+def _unsorted(*_: complex) -> bool:
+    """Say nothing: LAPACK wants a function to sort by, and never calls it."""
+    return False

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from .._arrays import Array, adjoint, as_complex, is_complex, namespace, promote, real
-from .._equations import Equation, Lyapunov, Stein, Sylvester
+from .._arrays import Array, adjoint, namespace, promote
+from .._equations import Equation, Lyapunov, RightSide, Stein
 from .._errors import SingularEquationError
-from .._solution import Solution, judge, singular_solution
+from .._solution import Solution, singular_solution
 from ..backends import Backend
-
-if TYPE_CHECKING:
-    from jaxtyping import Inexact
+from ._condition import inverse_norm
+from ._dense_operator import DenseOperator
+from ._probe import judge_by_probe
+from ._reduced import described, reduced
 
 
 @dataclass(frozen=True)
 class BartelsStewart:
     r"""$A = U T U^H$, then a triangular equation, split in halves until LAPACK takes over.
 
-    Stein equations are solved as they are: no bilinear map, which an eigenvalue near -1 would ruin. A batch is a loop.
+    Stein equations are solved as they are: no bilinear map, which an eigenvalue near -1 would ruin. With E it is the
+    pencil that is reduced, by the QZ algorithm, so E may be ill-conditioned. A Hermitian Q saves a quarter of the
+    triangular work, and a diagonal, triangular, block diagonal, Hermitian or (complex) normal A most or all of the
+    reduction; `recognised` says what was found. A batch is a loop.
 
     Parameters
     ----------
@@ -32,55 +36,104 @@ class BartelsStewart:
     883-885. I. Jonsson, B. Kagstrom, ACM Trans. Math. Software 28 (2002) 392-415.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"schur", "triangular"})
+    needs: ClassVar[frozenset[str]] = frozenset({"qz", "schur", "triangular"})
     equations: ClassVar[frozenset[str]] = frozenset({"lyapunov", "stein", "sylvester"})
     structures: ClassVar[frozenset[str]] = frozenset({"dense"})
     right_sides: ClassVar[frozenset[str]] = frozenset({"dense"})
-    descriptor: ClassVar[bool] = False
+    descriptor: ClassVar[bool] = True
     leaf: int = 64
 
     def solve(self, equation: Equation, backend: Backend) -> Solution:
         """Solve each system of the batch in turn."""
-        B = equation.B if isinstance(equation, Sylvester) else adjoint(equation.A)
-        A, B, Q = promote(equation.A, B, equation.Q)
-        xp = namespace(Q)
-        batch = max((tuple(M.shape[:-2]) for M in (A, B, Q)), key=len)
-        A, B, Q = (xp.reshape(xp.broadcast_to(M, (*batch, *M.shape[-2:])), (-1, *M.shape[-2:])) for M in (A, B, Q))
+        return self.factor(equation, backend).solve(equation.Q)
+
+    def factor(self, equation: Equation, backend: Backend) -> SchurFactorization:
+        """Reduce A, and whatever else stands beside X, for any number of right-hand sides."""
+        equation = equation.to_dense()
         try:
-            X = [self._solve_one(equation, A[k, ...], B[k, ...], Q[k, ...], backend) for k in range(Q.shape[0])]
+            return SchurFactorization(equation, self._operators(equation, backend))
         except SingularEquationError:
-            return singular_solution(equation)
-        stacked = xp.stack(X) if X else xp.zeros_like(Q)
-        return judge(equation, xp.reshape(stacked, (*batch, *Q.shape[-2:])))
+            return SchurFactorization(equation, None)
 
-    def _solve_one(self, equation: Equation, A: Array, B: Array, Q: Array, backend: Backend) -> Array:
-        discrete = isinstance(equation, Stein)
-        U, S = backend.schur(as_complex(A) if discrete else A)
-        V, T = (U, S) if isinstance(equation, Lyapunov | Stein) else backend.schur(adjoint(B))
-        G = adjoint(U) @ (as_complex(Q) if discrete else Q) @ V
-        X = U @ self._split(S, T, G, backend, discrete) @ adjoint(V)
-        return X if is_complex(Q) else real(X)
+    def recognised(self, equation: Equation, backend: Backend) -> str:
+        """Return in words what structure A has; the first of a batch speaks for all."""
+        A, E = equation.to_dense().A, equation.to_dense().matrices.get("E")
+        first = (0,) * (A.ndim - 2)
+        return described(reduced(A[first], None if E is None else E[(0,) * (E.ndim - 2)], backend))
 
-    def _split(self, S: Array, T: Array, Q: Array, backend: Backend, discrete: bool) -> Array:
-        r"""Return X with $S X + X T^H + Q = 0$, or $S X T^H - X + Q = 0$, by halving the longer side."""
-        n, m = Q.shape
-        if max(n, m) <= self.leaf:
-            return (backend.triangular_stein if discrete else backend.triangular_sylvester)(S, T, Q)
-        xp = namespace(Q)
-        if n >= m:
-            cut = _middle(S)
-            low = self._split(S[cut:, cut:], T, Q[cut:, :], backend, discrete)
-            carried = S[:cut, cut:] @ low
-            carried = carried @ adjoint(T) if discrete else carried
-            return xp.concat((self._split(S[:cut, :cut], T, Q[:cut, :] + carried, backend, discrete), low), axis=0)
-        cut = _middle(T)
-        right = self._split(S, T[cut:, cut:], Q[:, cut:], backend, discrete)
-        carried = right @ adjoint(T[:cut, cut:])
-        carried = S @ carried if discrete else carried
-        return xp.concat((self._split(S, T[:cut, :cut], Q[:, :cut] + carried, backend, discrete), right), axis=1)
+    def _operators(self, equation: Equation, backend: Backend) -> list[DenseOperator]:
+        names = list(equation.matrices)
+        matrices = promote(*equation.matrices.values())
+        batch = max((tuple(M.shape[:-2]) for M in matrices), key=len)
+        xp = namespace(*matrices)
+        flat = [xp.reshape(xp.broadcast_to(M, (*batch, *M.shape[-2:])), (-1, *M.shape[-2:])) for M in matrices]
+        systems = [dict(zip(names, (M[k, ...] for M in flat), strict=True)) for k in range(flat[0].shape[0])]
+        return [self._operator(system, isinstance(equation, Stein), backend) for system in systems]
+
+    def _operator(self, system: dict[str, Array], discrete: bool, backend: Backend) -> DenseOperator:
+        left = right = reduced(system["A"], system.get("E"), backend)
+        if "B" in system:
+            F = system.get("F")
+            right = reduced(adjoint(system["B"]), None if F is None else adjoint(F), backend)
+        return DenseOperator(left, right, discrete, backend, self.leaf)
 
 
-def _middle(T: Inexact[Array, "n n"]) -> int:
-    """Return where to cut a quasi-triangular matrix in two without breaking a 2 x 2 block."""
-    cut = T.shape[-1] // 2
-    return cut + 1 if T[cut, cut - 1] != 0 else cut
+class SchurFactorization:
+    """An equation whose matrices are in triangular or diagonal form.
+
+    Parameters
+    ----------
+    equation
+        The equation, dense.
+    operators
+        One for each system of the batch; None if one of them could not be reduced.
+    """
+
+    def __init__(self, equation: Equation, operators: list[DenseOperator] | None) -> None:
+        self.equation, self._operators = equation, operators
+
+    def solve(self, Q: RightSide) -> Solution:
+        """Solve the equation with this right-hand side."""
+        return _solved(self.equation.with_right_side(Q), self._operators)
+
+    def solve_adjoint(self, Q: RightSide) -> Solution:
+        """Solve the adjoint equation with this right-hand side."""
+        operators = None if self._operators is None else [operator.adjoint for operator in self._operators]
+        return _solved(self.equation.adjoint().with_right_side(Q), operators)
+
+    def condition(self) -> Array:
+        r"""Return a lower estimate of $\lVert\mathcal{L}\rVert\,\lVert\mathcal{L}^{-1}\rVert_F$ for each system.
+
+        The inverse of the second norm is sep, the distance from a singular equation. To first order the relative error
+        of X is at most this number times the relative errors of A and Q: rounding costs that many eps.
+        """
+        norms = {name: namespace(M).linalg.matrix_norm(M) for name, M in self.equation.matrices.items()}
+        xp = namespace(*norms.values())
+        if isinstance(self.equation, Stein):
+            size = norms["A"] ** 2 + norms.get("E", 1.0) ** 2
+        elif isinstance(self.equation, Lyapunov):
+            size = 2 * norms["A"] * norms.get("E", 1.0)
+        else:
+            size = norms["A"] * norms.get("F", 1.0) + norms["B"] * norms.get("E", 1.0)
+        inverse = [inverse_norm(operator) for operator in self._operators or []]
+        found = xp.asarray(inverse, dtype=size.dtype) if self._operators is not None else float("inf")
+        return xp.reshape(found, size.shape) * size if self._operators is not None else size * found
+
+
+def _solved(equation: Equation, operators: list[DenseOperator] | None) -> Solution:
+    Q = equation.Q
+    if operators is None:
+        return singular_solution(equation)
+    xp = namespace(Q)
+    batch = max((tuple(M.shape[:-2]) for M in (*equation.matrices.values(), Q)), key=len)
+    flat = xp.reshape(xp.broadcast_to(Q, (*batch, *Q.shape[-2:])), (-1, *Q.shape[-2:]))
+    alone = len(operators) == 1
+    try:
+        X = [operators[0 if alone else k].solve(flat[k, ...]) for k in range(flat.shape[0])]
+    except SingularEquationError:
+        return singular_solution(equation)
+    if not batch:
+        return judge_by_probe(equation, X[0])
+    dtype = xp.result_type(*(M.dtype for M in (*equation.matrices.values(), Q)))
+    stacked = xp.stack(X) if X else xp.zeros_like(flat, dtype=dtype)
+    return judge_by_probe(equation, xp.reshape(stacked, (*batch, *Q.shape[-2:])))

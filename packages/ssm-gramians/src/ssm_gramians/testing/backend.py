@@ -14,11 +14,28 @@ from .._errors import UnsupportedError
 from ..backends import Backend, available_backends, get_backend
 from .asserts import as_numpy, assert_close, assert_same_kind, assert_untouched
 
-WORDS = frozenset({"array", "autograd", "diagonal_kernel", "eigenvalues", "pivoted_cholesky", "schur", "triangular"})
+WORDS = frozenset(
+    {
+        "array",
+        "autograd",
+        "diagonal_kernel",
+        "eigenvalues",
+        "hammarling",
+        "pattern",
+        "pivoted_cholesky",
+        "qz",
+        "schur",
+        "sparse",
+        "triangular",
+    }
+)
 _OVERRIDES = {
+    "autograd": ("wants_gradient", "constant", "with_gradient"),
     "diagonal_kernel": ("stein_quotient", "lyapunov_quotient", "paired_stein"),
     "eigenvalues": ("eigenvalues",),
+    "pattern": ("pattern",),
     "pivoted_cholesky": ("factor",),
+    "qz": ("qz", "triangular_pencil"),
     "schur": ("schur",),
     "triangular": ("triangular_sylvester", "triangular_stein"),
 }
