@@ -1,8 +1,8 @@
 r"""Frequency bands, and their ends as pencils $u I - v A$ that treat both kinds of time alike.
 
 Continuous time: $i\omega I - A$. Discrete time: $e^{i\theta/2} I - e^{-i\theta/2} A$ with $\theta = \omega\,dt$:
-$zI - A$ times $e^{-i\theta/2}$. Between the two ends the argument of $u - v\lambda$ turns by less than $\pi$, whether the
-eigenvalue is stable or not: principal logarithms are the right ones.
+$zI - A$ times $e^{-i\theta/2}$. Between the ends the argument of $u - v\lambda$ turns by less than $\pi$, whether
+the eigenvalue is stable or not: principal logarithms are the right ones.
 """
 
 from __future__ import annotations

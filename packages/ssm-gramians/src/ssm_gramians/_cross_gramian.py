@@ -27,7 +27,8 @@ def cross_gramian(
 
     $X = \int_0^\infty e^{At} B C e^{At}\,dt$, or $\sum_k A^k B C A^k$. For a real system with one input and one output,
     or with a symmetric transfer function, $X^2 = P Q$: the Hankel singular values are the moduli of the eigenvalues of
-    X. For other square systems, and for complex ones, that does not hold.
+    X. For other square systems, and for complex ones, that does not hold. With a descriptor matrix the equations are
+    $A X E + E X A + B C = 0$ and $A X A - E X E + B C = 0$, and the eigenvalues are those of $X E$.
 
     Parameters
     ----------
