@@ -41,20 +41,16 @@ class AnswerLaws:
 
     def serves(self, problem: Problem) -> bool:
         """Say whether the declarations promise this problem."""
-        return why_not(problem.equation, self.solver, get_backend(self.backend)) is None
+        return self.possible(problem) and why_not(problem.equation, self.solver, get_backend(self.backend)) is None
 
-    def possible(self) -> list[Problem]:
-        """Return the problems that can be written in this backend's arrays."""
-        is_numpy = isinstance(self.asarray(np.zeros(1)), np.ndarray)
-        return [problem for problem in PROBLEMS if is_numpy or not problem.numpy_only]
+    def possible(self, problem: Problem) -> bool:
+        """Say whether the problem can be written in this backend's arrays."""
+        return not problem.numpy_only or isinstance(self.asarray(np.zeros(1)), np.ndarray)
 
     def served(self, *, stable: bool = False, most: float = np.inf) -> list[Problem]:
         """Return the problems that the declarations say can be solved, up to a condition."""
-        return [
-            problem
-            for problem in self.possible()
-            if self.serves(problem) and (problem.stable or not stable) and problem.condition <= most
-        ]
+        wanted = [problem for problem in PROBLEMS if (problem.stable or not stable) and problem.condition <= most]
+        return [problem for problem in wanted if self.serves(problem)]
 
     def tolerance(self, problem: Problem, unit: float = EPS) -> float:
         """Return the relative error that the answer may have."""
@@ -62,7 +58,7 @@ class AnswerLaws:
 
     @pytest.mark.parametrize("problem", PROBLEMS, ids=str)
     def test_known_answers(self, problem: Problem) -> None:
-        if problem not in self.served(stable=self.iterative):
+        if not self.serves(problem) or (self.iterative and not problem.stable):
             pytest.skip("not served, by the declarations")
         equation = problem.on(self.asarray)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from .._arrays import Array
@@ -63,7 +64,7 @@ class Problem:
 
 
 def convert(equation: Equation, asarray: Callable[[Array], Array]) -> Equation:
-    """Return the equation with every array replaced by `asarray(array)`, in the order of `equation.arrays`."""
+    """Return the equation with every array replaced by `asarray(array)`."""
     matrices = {name: map_arrays(M, asarray) for name, M in equation.matrices.items()}
     return replace(equation, **matrices, Q=convert_right_side(equation.Q, asarray))
 
@@ -85,8 +86,9 @@ def array_of(X: Any) -> Array:
     return X.Z if isinstance(X, Gram) else X
 
 
+@cache
 def problems() -> tuple[Problem, ...]:
-    """Return the problem set, small enough that the O(n^6) oracle solves all of it."""
+    """Return the problem set, the same objects each time, small enough that the O(n^6) oracle solves all of it."""
     return tuple(_all())
 
 

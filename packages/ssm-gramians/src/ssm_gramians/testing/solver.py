@@ -16,7 +16,7 @@ from .._gram import Gram
 from .._solve import factor
 from .._structure import kind_of
 from ..backends import get_backend
-from ._answers import EPS, AnswerLaws
+from ._answers import EPS, PROBLEMS, AnswerLaws
 from .asserts import assert_close, assert_same_kind, assert_untouched
 from .problems import Problem, array_of, convert, convert_right_side, dense_of
 
@@ -41,17 +41,16 @@ class SolverConformance(AnswerLaws):
         assert isinstance(solver.descriptor, bool)
 
     def test_declarations_decide_what_is_refused(self) -> None:
-        served = self.served()
-        assert served, "a solver must serve something"
-        for problem in self.possible():
-            if problem not in served:
+        assert self.served(), "a solver must serve something"
+        for problem in PROBLEMS:
+            if self.possible(problem) and not self.serves(problem):
                 with pytest.raises(UnsupportedError):
                     self.solve(problem.on(self.asarray))
 
     def test_every_declaration_is_for_something(self) -> None:
         for name in self.solver.equations:
             assert any(problem.equation.name == name for problem in self.served()), f"{name} is never served"
-        kinds = {kind_of(problem.equation.A) for problem in self.possible()}
+        kinds = {kind_of(problem.equation.A) for problem in PROBLEMS if self.possible(problem)}
         for kind in self.solver.structures & kinds:
             assert any(kind_of(problem.equation.A) == kind for problem in self.served()), f"{kind} is never served"
 
@@ -137,12 +136,12 @@ class SolverConformance(AnswerLaws):
             pytest.skip("the backend has no gradients")
         import torch
 
-        for problem in self.served(stable=True, most=1e4):
+        for problem in self.served(stable=True, most=1e4)[::2]:  # each costs several solves
             equation = problem.on(self.asarray)
 
             def run(*arrays: Any, equation: Equation = equation) -> Any:
-                pieces = iter(arrays)
-                return dense_of(self.solve(convert(equation, lambda _: next(pieces))).value)
+                new = {id(old): array for old, array in zip(equation.arrays.values(), arrays, strict=True)}
+                return dense_of(self.solve(convert(equation, lambda old: new[id(old)])).value)
 
             inputs = tuple(array.clone().requires_grad_() for array in equation.arrays.values())
             assert torch.autograd.gradcheck(run, inputs, atol=1e-5, rtol=1e-3, fast_mode=True), problem
