@@ -9,6 +9,7 @@ import numpy as np
 
 from ._errors import DtypeError, NonFiniteError
 
+_NUMPY = array_api_compat.array_namespace(np.empty(0))
 Array: TypeAlias = Any  # structural: NumPy, Torch, CuPy and whoever follows the standard share no base class
 
 
@@ -20,6 +21,8 @@ def namespace(*arrays: Array) -> Any:
     DtypeError
         If something is not an array, or the arrays come from different libraries.
     """
+    if all(type(array) is np.ndarray for array in arrays) and arrays:
+        return _NUMPY  # asked for a dozen times in a small solve, and a tenth of its time if looked up
     try:
         return array_api_compat.array_namespace(*arrays)
     except TypeError as error:
@@ -69,6 +72,8 @@ def check_finite(**arrays: Array) -> None:
 
 def is_complex(array: Array) -> bool:
     """Say whether the dtype is complex."""
+    if isinstance(array.dtype, np.dtype):
+        return array.dtype.kind == "c"
     return bool(namespace(array).isdtype(array.dtype, "complex floating"))
 
 
