@@ -9,7 +9,7 @@ from ._solution import Solution
 from ._untraced import untraced
 from .backends import Backend, get_backend
 from .solvers import Auto, Factorization, Solver
-from .solvers._adapt import factorize, refusal
+from .solvers._adapt import refusal
 
 
 @untraced
@@ -75,7 +75,7 @@ def factor(equation: Equation, solver: Solver | None = None, backend: str | Back
     """
     equation = equation.with_right_side(None)
     solver, chosen = _plan(equation, solver, backend)
-    return _Checked(equation, factorize(solver, equation, chosen))
+    return _Checked(equation, chosen.factorize(equation, solver))
 
 
 def explain(equation: Equation, solver: Solver | None = None, backend: str | Backend | None = None) -> str:
@@ -126,6 +126,7 @@ def _plan(equation: Equation, solver: Solver | None, backend: str | Backend | No
     if not chosen.owns(array):
         msg = f"backend {chosen.name!r} does not compute on {type(array)}; want backend=None or arrays of its kind"
         raise UnsupportedError(msg)
+    chosen = chosen.on(array)
     reason = refusal(equation, solver, chosen)
     if reason is not None:
         msg = f"{reason}; choose another solver, or solver=None to have one chosen"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from .._equations import Equation
     from .._solution import Solution
-    from ..solvers import Solver
+    from ..solvers import Factorization, Solver
 
 
 class Backend:
@@ -58,6 +58,12 @@ class Backend:
         from ..solvers._adapt import apply
 
         return apply(solver, equation, self)
+
+    def factorize(self, equation: Equation, solver: Solver) -> Factorization:
+        """Do the work that depends on the matrices alone; wrapped as `run` is."""
+        from ..solvers._adapt import factorize
+
+        return factorize(solver, equation, self)
 
     def eps(self, array: Array) -> float:
         """Return the unit roundoff of the array's dtype, twice over: the spacing at 1."""

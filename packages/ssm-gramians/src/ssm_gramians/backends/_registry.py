@@ -89,7 +89,7 @@ def get_backend(choice: str | Backend | Array) -> Backend:
     if array_api_compat.is_numpy_array(choice):
         return _load("scipy")
     if array_api_compat.is_torch_array(choice):
-        return _load("torch")
+        return _load("torch").on(choice)
     namespace(choice)  # not an array: the error that says so
     for name in sorted(_table().keys() - _BUILT_IN.keys()):
         if _can_load(name) and _load(name).owns(choice):

@@ -13,39 +13,69 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
+from torch.autograd.function import once_differentiable
 
 from .._arrays import adjoint, promote
 from .._equations import Equation, RightSide
 from .._gram import Gram
 from .._solution import Solution
 from .._structure import map_arrays
-from ..solvers import Auto, Factorization, Solver
-from ..solvers._adapt import apply, factorize
-from ._base import Backend
+from ..solvers import Auto, Solver
 from ._gram_cotangent import gram_cotangent
+from .torch import TorchBackend
 
 _Solve: TypeAlias = Callable[[RightSide], Solution]
 
 
-def wants_gradients(equation: Equation) -> bool:
-    """Say whether a solve of the equation is to be differentiated."""
-    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in equation.arrays.values())
-
-
-def differentiable_solve(equation: Equation, solver: Solver, backend: Backend) -> Solution:
+def differentiable_solve(equation: Equation, solver: Solver, backend: TorchBackend) -> Solution:
     """Solve without recording what the solver does; the gradient of the value is one adjoint solve.
 
-    Where the solver has a factorisation, the adjoint solve reuses it. A solver that takes factored right-hand sides
-    only leaves the adjoint equation, whose right-hand side is indefinite, to `Auto`.
+    Of `Auto` the candidate that converges solves the adjoint equation too, and reuses its factorisation if it has one.
     """
-    frozen = _rebuilt(equation, [tensor.detach() for tensor in _tensors(equation)])
-    winner, work, solution = _solve_first(frozen, solver, backend)
-    solve_adjoint = work.solve_adjoint if "dense" in winner.right_sides else _by_auto(frozen.adjoint(), backend)
-    value = attach_gradient(equation, solution.value, work.solve, solve_adjoint)
-    attached = replace(solution, value=value, equation=equation)
-    if not solution.converged:  # the error that will be raised wants its size, without a graph
-        vars(attached)["residual"] = solution.residual
-    return attached
+    frozen = _frozen(equation)
+    candidates = solver.candidates(frozen, backend) if isinstance(solver, Auto) else (solver,)
+    for candidate in candidates:
+        solution = DifferentiableFactorization(equation, candidate, backend).solve(equation.Q)
+        if solution.converged:
+            break
+    return solution
+
+
+class DifferentiableFactorization:
+    """A factorisation whose solutions are differentiable functions of the equation's tensors and the right-hand side.
+
+    A solver that takes factored right-hand sides only leaves the adjoint equation of a gradient, whose right-hand side
+    is indefinite, to `Auto`.
+    """
+
+    def __init__(self, equation: Equation, solver: Solver, backend: TorchBackend) -> None:
+        self._equation, self._backend = equation.with_right_side(None), backend
+        self._frozen = _frozen(self._equation)
+        self._inner = backend.factorize_plainly(self._frozen, solver)
+        self._takes_dense = "dense" in solver.right_sides
+
+    def solve(self, Q: RightSide) -> Solution:
+        """Solve the equation with this right-hand side."""
+        equation = self._equation.with_right_side(Q)
+        return self._solved(equation, self._inner.solve, self._inner.solve_adjoint, self._frozen.adjoint())
+
+    def solve_adjoint(self, Q: RightSide) -> Solution:
+        """Solve the adjoint equation with this right-hand side."""
+        equation = self._equation.adjoint().with_right_side(Q)
+        return self._solved(equation, self._inner.solve_adjoint, self._inner.solve, self._frozen)
+
+    def _solved(self, equation: Equation, there: _Solve, back: _Solve, opposite: Equation) -> Solution:
+        solution = there(_frozen(equation).Q)
+        value = solution.value
+        if self._backend.wants_gradient(*equation.arrays.values()):
+            value = attach_gradient(equation, value, there, back if self._takes_dense else self._by_auto(opposite))
+        attached = replace(solution, value=value, equation=equation)
+        if not solution.converged:  # the error that will be raised wants its size, without a graph
+            vars(attached)["residual"] = solution.residual
+        return attached
+
+    def _by_auto(self, equation: Equation) -> _Solve:
+        return lambda Q: self._backend.run_plainly(equation.with_right_side(Q), Auto())
 
 
 def attach_gradient(equation: Equation, value: RightSide, solve: _Solve, solve_adjoint: _Solve) -> Any:
@@ -61,8 +91,7 @@ def attach_gradient(equation: Equation, value: RightSide, solve: _Solve, solve_a
         Solve the equation and its adjoint for another right-hand side, without a graph.
     """
     tensors = _tensors(equation)
-    template = _rebuilt(equation, [tensor.detach() for tensor in tensors])
-    found = _Implicit.apply(_Solved(template, value, solve, solve_adjoint), *tensors)
+    found = _Implicit.apply(_Solved(_frozen(equation), value, solve, solve_adjoint), *tensors)
     return Gram(found) if isinstance(value, Gram) else found
 
 
@@ -74,6 +103,21 @@ class _Solved:
     value: RightSide
     solve: _Solve
     solve_adjoint: _Solve
+
+
+class Twin(torch.autograd.Function):
+    """The numbers of one tensor with the first derivatives of another."""
+
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor, twin: torch.Tensor) -> torch.Tensor:
+        """Return the value."""
+        return value.view_as(value)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, cotangent: torch.Tensor) -> tuple[None, torch.Tensor]:
+        """Hand the cotangent to the twin."""
+        return None, cotangent
 
 
 class _Implicit(torch.autograd.Function):
@@ -94,7 +138,7 @@ class _Implicit(torch.autograd.Function):
         return None, *_products(ctx.solved.template, tensors, X, Y, ctx.needs_input_grad[1:])
 
 
-def _adjoint_solution(solved: _Solved, tensors: list[torch.Tensor], G: torch.Tensor) -> torch.Tensor:
+def _adjoint_solution(solved: _Solved, tensors: list[torch.Tensor], G: torch.Tensor) -> Any:
     """Return Y; differentiable by the same rule if a graph is asked for, with the two ways of solving swapped."""
     solution = solved.solve_adjoint(G.detach())
     if not solution.converged and bool(torch.isfinite(G).all()):  # a loss that overflowed has NaN gradients instead
@@ -115,23 +159,14 @@ def _products(
         places = [t.view_as(t) if graph else t.detach().requires_grad_(n) for t, n in zip(tensors, needed, strict=True)]
         terms = promote(*_rebuilt(template, places).terms(X if graph else X.detach()))
         wanted = [place for place, need in zip(places, needed, strict=True) if need]
-        found = iter(torch.autograd.grad(sum(terms), wanted, Y, create_graph=graph, allow_unused=True))
+        total: torch.Tensor = sum(terms[1:], start=terms[0])
+        found = iter(torch.autograd.grad(total, wanted, Y, create_graph=graph, allow_unused=True))
     return [next(found) if need else None for need in needed]
 
 
-def _solve_first(equation: Equation, solver: Solver, backend: Backend) -> tuple[Solver, Factorization, Solution]:
-    """Return the solver that solved the equation, of `Auto` the candidate, and what it can reuse."""
-    candidates = solver.candidates(equation, backend) if isinstance(solver, Auto) else (solver,)
-    for candidate in candidates:
-        work = factorize(candidate, equation, backend)
-        solution = work.solve(equation.Q)
-        if solution.converged:
-            break
-    return candidate, work, solution
-
-
-def _by_auto(equation: Equation, backend: Backend) -> _Solve:
-    return lambda Q: apply(Auto(), equation.with_right_side(Q), backend)
+def _frozen(equation: Equation) -> Equation:
+    """Return the equation without gradients."""
+    return _rebuilt(equation, [tensor.detach() for tensor in _tensors(equation)])
 
 
 def _tensors(equation: Equation) -> list[torch.Tensor]:
@@ -145,6 +180,7 @@ def _rebuilt(equation: Equation, tensors: Iterable[torch.Tensor]) -> Equation:
     parts: dict[str, Any] = {
         name: map_arrays(M, lambda old: by_place[id(old)]) for name, M in equation.matrices.items()
     }
-    Q = equation.Q
-    parts["Q"] = Gram(by_place[id(Q.Z)]) if isinstance(Q, Gram) else by_place[id(Q)]
-    return replace(equation, **parts)
+    if equation.Q is not None:
+        Q = equation.Q
+        parts["Q"] = Gram(by_place[id(Q.Z)]) if isinstance(Q, Gram) else by_place[id(Q)]
+    return type(equation)(**parts)
