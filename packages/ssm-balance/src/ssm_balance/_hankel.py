@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ssm_gramians import StateSpace, gramian_factors
+from ssm_gramians import StateSpace, get_backend, gramian_factors
 
 from ._arrays import Array
 from ._balance import singular_values_of_product
+from ._hankel_gradient import changed, wants_gradient, with_gradient
 from ._stability import require_stable
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ def hankel_singular_values(
 ) -> Float[Array, "*batch order"]:
     r"""σ = √eig(P Q), computed as the singular values of Z_Qᴴ Z_P, which keeps twice the digits.
 
-    The absolute accuracy is a small multiple of eps · σ₁, given factors as accurate.
+    The absolute accuracy is a small multiple of eps · σ₁, given factors as accurate. Torch tensors that require it get
+    first derivatives, by one adjoint solve for each Gramian; those of values at rounding level are zero.
 
     Parameters
     ----------
@@ -42,6 +44,10 @@ def hankel_singular_values(
     NonFiniteError
         If a matrix holds NaN or infinity.
     """
-    require_stable(system)
-    Z_P, Z_Q = gramian_factors(system, solver=solver, backend=backend)
-    return singular_values_of_product(Z_P, Z_Q)
+    chosen = get_backend(system.B if backend is None else backend)
+    differentiate = wants_gradient(system, chosen)
+    fixed = changed(system, chosen.constant) if differentiate else system
+    require_stable(fixed)
+    Z_P, Z_Q = gramian_factors(fixed, solver=solver, backend=backend)
+    hsv = singular_values_of_product(Z_P, Z_Q)
+    return with_gradient(hsv, Z_P, Z_Q, system, chosen) if differentiate else hsv
