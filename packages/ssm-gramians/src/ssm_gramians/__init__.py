@@ -1,6 +1,10 @@
 """Lyapunov, Stein and Sylvester solvers for state-space models: batched, structured, on any array library."""
 
+from ._cross_gramian import cross_gramian
+from ._diagnostics import Diagnosis, diagnose
 from ._diagonal import Diagonal
+from ._diagonal_plus_low_rank import DiagonalPlusLowRank
+from ._empirical import EmpiricalGramian, empirical_factor
 from ._equations import Equation, Lyapunov, Stein, Sylvester
 from ._errors import (
     BackendNotAvailableError,
@@ -16,13 +20,15 @@ from ._errors import (
 from ._friendly import solve_continuous_lyapunov, solve_discrete_lyapunov, solve_sylvester
 from ._gram import Gram
 from ._gramians import controllability_gramian, gramian_factors, observability_gramian
+from ._hankel_floor import hankel_floor
 from ._solution import Solution, Status
 from ._solve import explain, factor, solve
 from ._sparse import Sparse
 from ._structure import Structure
 from ._system import StateSpace
+from ._weights import weighted
 from .backends import Backend, available_backends, get_backend, register_backend
-from .solvers import Auto, BartelsStewart, ClosedForm, Factorization, Kronecker, Solver, SquaredSmith
+from .solvers import Auto, BartelsStewart, ClosedForm, Factorization, Kronecker, Solver, SquaredSmith, Woodbury
 
 __version__ = "0.1.0.dev0"
 
@@ -33,8 +39,11 @@ __all__ = [
     "BartelsStewart",
     "ClosedForm",
     "ConvergenceError",
+    "Diagnosis",
     "Diagonal",
+    "DiagonalPlusLowRank",
     "DtypeError",
+    "EmpiricalGramian",
     "Equation",
     "Factorization",
     "Gram",
@@ -55,16 +64,22 @@ __all__ = [
     "Structure",
     "Sylvester",
     "UnsupportedError",
+    "Woodbury",
     "available_backends",
     "controllability_gramian",
+    "cross_gramian",
+    "diagnose",
+    "empirical_factor",
     "explain",
     "factor",
     "get_backend",
     "gramian_factors",
+    "hankel_floor",
     "observability_gramian",
     "register_backend",
     "solve",
     "solve_continuous_lyapunov",
     "solve_discrete_lyapunov",
     "solve_sylvester",
+    "weighted",
 ]

@@ -6,5 +6,6 @@ from .bartels_stewart import BartelsStewart
 from .closed_form import ClosedForm
 from .kronecker import Kronecker
 from .smith import SquaredSmith
+from .woodbury import Woodbury
 
-__all__ = ["Auto", "BartelsStewart", "ClosedForm", "Factorization", "Kronecker", "Solver", "SquaredSmith"]
+__all__ = ["Auto", "BartelsStewart", "ClosedForm", "Factorization", "Kronecker", "Solver", "SquaredSmith", "Woodbury"]
