@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, TypeAlias
 
 import torch
@@ -159,7 +160,7 @@ def _products(
         places = [t.view_as(t) if graph else t.detach().requires_grad_(n) for t, n in zip(tensors, needed, strict=True)]
         terms = promote(*_rebuilt(template, places).terms(X if graph else X.detach()))
         wanted = [place for place, need in zip(places, needed, strict=True) if need]
-        total: torch.Tensor = sum(terms[1:], start=terms[0])
+        total = reduce(torch.add, terms)
         found = iter(torch.autograd.grad(total, wanted, Y, create_graph=graph, allow_unused=True))
     return [next(found) if need else None for need in needed]
 
