@@ -16,7 +16,7 @@ from .._solution import Status
 from .._solve import solve, why_not
 from ..backends import Backend, get_backend
 from ..solvers import Solver
-from .asserts import as_numpy, assert_close
+from .asserts import as_numpy, assert_close, assert_same_kind
 from .problems import Problem, array_of, convert, dense_of, problems
 
 PROBLEMS = problems()
@@ -66,6 +66,7 @@ class AnswerLaws:
 
         assert solution.converged, solution.status
         assert isinstance(solution.value, Gram) == problem.is_gram
+        assert_same_kind(array_of(solution.value), self.asarray(np.asarray(problem.answer)))
         assert_close(dense_of(solution.value), problem.answer, rtol=self.tolerance(problem))
         assert np.all(as_numpy(solution.residual) < max(1e-12, 10 * self.rtol))
         honest = as_numpy(relative_residual(equation, dense_of(solution.value)))

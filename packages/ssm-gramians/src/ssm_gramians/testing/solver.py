@@ -13,6 +13,7 @@ from .._arrays import Array
 from .._equations import Equation
 from .._errors import UnsupportedError
 from .._gram import Gram
+from .._residual import relative_residual
 from .._solve import factor
 from .._structure import kind_of
 from ..backends import get_backend
@@ -61,42 +62,40 @@ class SolverConformance(AnswerLaws):
                 self.solve(equation)
 
     def test_read_only_inputs_are_enough(self) -> None:
+        if not isinstance(self.asarray(np.zeros(1)), np.ndarray):
+            pytest.skip("the arrays are never read-only")
+
         def frozen(array: Any) -> Array:
-            made = self.asarray(array)
-            if isinstance(made, np.ndarray):
-                made.flags.writeable = False
+            made = np.array(self.asarray(array))
+            made.flags.writeable = False
             return made
 
         for problem in self.served(stable=True):
             self.solve(convert(problem.equation, frozen))
 
-    @pytest.mark.parametrize("single", [False, True], ids=["double", "single"])
-    def test_library_device_and_precision_stay(self, single: bool) -> None:
-        def cast(array: Any) -> Array:
-            return self.asarray(array.astype(np.result_type(_SINGLE[array.dtype.char])) if single else array)
+    def test_single_precision_stays_single(self) -> None:
+        def single(array: Any) -> Array:
+            return self.asarray(array.astype(np.result_type(_SINGLE[array.dtype.char])))
 
-        for problem in self.served(stable=True, most=1e4):  # beyond it, no digit is left in single precision
-            answer = cast(np.asarray(problem.answer))
-            value = self.solve(convert(problem.equation, cast)).value
+        for problem in self.served(stable=True, most=1e4):  # beyond it, no digit is left
+            answer = single(np.asarray(problem.answer))
+            value = self.solve(convert(problem.equation, single)).value
 
             assert_same_kind(array_of(value), answer)
-            if single:
-                assert_close(dense_of(value), answer, rtol=self.tolerance(problem, 1e-6))
+            assert_close(dense_of(value), answer, rtol=self.tolerance(problem, 1e-6))
 
     def test_a_batch_equals_a_loop(self) -> None:
         for problem in self._batched():
             single = dense_of(self.solve(problem.on(self.asarray)).value)
 
             batch = self.solve(
-                convert(problem.equation, lambda array: self.asarray(np.stack([array] * 6).reshape(2, 3, *array.shape)))
+                convert(problem.equation, lambda array: self.asarray(np.stack([array] * 2).reshape(2, 1, *array.shape)))
             )
 
             assert batch.converged
-            assert tuple(batch.residual.shape) == (2, 3)
+            assert tuple(batch.residual.shape) == (2, 1)
             for row in range(2):
-                for column in range(3):
-                    got = dense_of(batch.value)[row, column, ...]
-                    assert_close(got, single, rtol=self.tolerance(problem, 10 * EPS))
+                assert_close(dense_of(batch.value)[row, 0, ...], single, rtol=self.tolerance(problem, 10 * EPS))
 
     def test_one_matrix_serves_a_batch_of_right_hand_sides(self) -> None:
         for problem in self._batched():
@@ -124,11 +123,11 @@ class SolverConformance(AnswerLaws):
             with assert_untouched(*operator.arrays.values(), array_of(Q), array_of(R)):
                 other, Y, X = held.solve(R), held.solve_adjoint(R), held.solve(Q)
 
+            assert other.converged
             assert X.converged
             assert isinstance(X.value, Gram) == problem.is_gram
             assert_close(dense_of(X.value), problem.answer, rtol=self.tolerance(problem))
-            again = self.solve(operator.with_right_side(R)).value
-            assert_close(dense_of(other.value), dense_of(again), rtol=2 * self.tolerance(problem))
+            assert float(relative_residual(operator.with_right_side(R), other.value)) < max(1e-12, 10 * self.rtol)
             self.assert_adjoint(problem, self._other_right_side(problem), Y.value)
 
     def test_gradients_match_finite_differences(self) -> None:
