@@ -28,7 +28,7 @@ from ._structure import Structure
 from ._system import StateSpace
 from ._weights import weighted
 from .backends import Backend, available_backends, get_backend, register_backend
-from .solvers import Auto, BartelsStewart, ClosedForm, Factorization, Kronecker, Solver, SquaredSmith, Woodbury
+from .solvers import Auto, BartelsStewart, Cauchy, ClosedForm, Factorization, Kronecker, Solver, SquaredSmith, Woodbury
 
 __version__ = "0.1.0.dev0"
 
@@ -37,6 +37,7 @@ __all__ = [
     "Backend",
     "BackendNotAvailableError",
     "BartelsStewart",
+    "Cauchy",
     "ClosedForm",
     "ConvergenceError",
     "Diagnosis",

@@ -22,6 +22,7 @@ class Status(Enum):
 
     CONVERGED = "the residual is at rounding level, or the iteration met its tolerance"
     INACCURATE = "the residual is far above rounding: the equation is nearly singular, or A far from normal"
+    NOT_LOW_RANK = "the trace of what is left falls too slowly: raise max_rank or rtol, or use ClosedForm"
     STEPS_EXHAUSTED = "the step limit came before the tolerance: raise max_steps, or use a direct solver"
     DIVERGED = "the iteration grew without bound: is every mode of A stable?"
     SINGULAR = "the equation has no unique solution: two eigenvalues cancel"

@@ -49,3 +49,17 @@ def _exact_square(x: Array) -> tuple[Array, Array]:
 
 def _square(z: Array) -> Array:
     return real(z) * real(z) + imag(z) * imag(z)
+
+
+def exp_minus_one(z: Inexact[Array, "*shape"]) -> Inexact[Array, "*shape"]:
+    r"""$e^z - 1$ to full relative accuracy, of complex arrays too, for which not every library has `expm1`.
+
+    Its real part is $(e^x - 1)\cos y - 2\sin^2(y/2)$. Where these cancel, x is of the size of $y^2$ and the imaginary
+    part, of the size of y, is all that counts.
+    """
+    xp = namespace(z)
+    if not is_complex(z):
+        return xp.expm1(z)
+    x, y = real(z), imag(z)
+    half = xp.sin(y / 2)
+    return join(xp.expm1(x) * xp.cos(y) - 2 * half * half, xp.exp(x) * xp.sin(y))
