@@ -11,8 +11,9 @@ A third-party backend proves itself in four lines::
 
 from .asserts import as_numpy, assert_close, assert_same_kind, assert_untouched
 from .backend import BackendConformance
-from .problems import Problem, problems
+from .problems import Problem, convert, dense_of, problems
 from .solver import SolverConformance
+from .support import support_table
 
 __all__ = [
     "BackendConformance",
@@ -22,5 +23,8 @@ __all__ = [
     "assert_close",
     "assert_same_kind",
     "assert_untouched",
+    "convert",
+    "dense_of",
     "problems",
+    "support_table",
 ]

@@ -64,7 +64,15 @@ class Problem:
 
 
 def convert(equation: Equation, asarray: Callable[[Array], Array]) -> Equation:
-    """Return the equation with every array replaced by `asarray(array)`."""
+    """Return the equation with every array replaced by `asarray(array)`.
+
+    Parameters
+    ----------
+    equation
+        Any equation, with or without a right-hand side.
+    asarray
+        From an array to an array.
+    """
     matrices = {name: map_arrays(M, asarray) for name, M in equation.matrices.items()}
     return replace(equation, **matrices, Q=convert_right_side(equation.Q, asarray))
 
@@ -77,7 +85,13 @@ def convert_right_side(Q: Any, asarray: Callable[[Array], Array]) -> Any:
 
 
 def dense_of(X: Any) -> Array:
-    """Return a dense array or a `Gram` as a dense array."""
+    """Return a dense array or a `Gram` as a dense array.
+
+    Parameters
+    ----------
+    X
+        The value of a solution, or a right-hand side.
+    """
     return X.to_dense() if isinstance(X, Gram) else X
 
 
