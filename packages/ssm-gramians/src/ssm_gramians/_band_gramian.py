@@ -14,7 +14,7 @@ from ._band import Band, Bands, bands_of
 from ._band_weights import band_weighting
 from ._diagonal import Diagonal, stack_real
 from ._equations import Lyapunov, Stein
-from ._errors import ConvergenceError, InstabilityError
+from ._errors import ConvergenceError, InstabilityError, SingularEquationError
 from ._matrix_logarithm import log_one_plus
 from ._solve import solve
 from ._structure import to_dense
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from jaxtyping import Inexact
 
     from ._system import StateSpace
+
+_ON_BAND = "a pole lies on the band, or next to it: the integral does not exist; want a band without it, or damping"
 
 
 def band_gramian(
@@ -71,12 +73,14 @@ def band_gramian(
         weighting = band_weighting(bands_of(band, system.dt), discrete=system.is_discrete)
         P = weigh_modes(system.A, B @ adjoint(B), weighting)
         if not bool(namespace(P).all(namespace(P).isfinite(P))):
-            msg = f"a pole lies on the band {band!r}: the integral does not exist"
-            raise InstabilityError(msg)
+            raise InstabilityError(_ON_BAND)
         return (P + adjoint(P)) / 2
     A, B = _plain(system, chosen)
     size = 1.0 if 0 in A.shape else float(namespace(A).max(chosen.norm(A)))
-    Q = band_right_side(A, B, bands_of(band, system.dt, size), chosen)
+    try:
+        Q = band_right_side(A, B, bands_of(band, system.dt, size), chosen)
+    except (ConvergenceError, SingularEquationError) as error:
+        raise InstabilityError(_ON_BAND) from error
     kind = Stein if system.is_discrete else Lyapunov
     return nearest_semidefinite(solve(kind(A, Q), solver, backend).unwrap(), chosen)
 

@@ -39,8 +39,10 @@ def _band_weights(a: Array, b: Array, band: Band, discrete: bool) -> Array:
 
 
 def _ends(x: Array, band: Band) -> tuple[Array, Array]:
-    (u, v), (p, q) = band.first, band.second
-    return u - v * x, p - q * x
+    """Return the pencils at both ends; NaN, which spreads in silence, for a pole on one of them."""
+    xp = namespace(x)
+    first, second = (u - v * x for u, v in (band.first, band.second))
+    return tuple(xp.where(end == 0, float("nan") * xp.ones_like(end), end) for end in (first, second))
 
 
 def _gain(first: Array, second: Array) -> Array:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ._arrays import Array, identity, namespace
-from ._errors import ConvergenceError
+from ._errors import ConvergenceError, SingularEquationError
 
 if TYPE_CHECKING:
     from jaxtyping import Complex
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _SMALL = 0.25  # up to this norm the [7/7] Padé approximant is exact to 1e-16 (Higham 2008, table 11.1: 0.264)
 _ROOTS = 60  # square roots at most; each brings the eigenvalues about twice as near to 1
 _STEPS = 60  # of one square root; about 10 are usual
+_ON_CUT = "a matrix logarithm does not exist, or nearly so: an eigenvalue is zero or negative"
 
 
 def log_one_plus(X: Complex[Array, "*batch n n"], backend: Backend) -> Complex[Array, "*batch n n"]:
@@ -35,9 +36,7 @@ def log_one_plus(X: Complex[Array, "*batch n n"], backend: Backend) -> Complex[A
     Raises
     ------
     ConvergenceError
-        If an eigenvalue lies on the cut, or so near that the square roots do not converge.
-    SingularEquationError
-        If $I + X$ is singular.
+        If an eigenvalue of $I + X$ is zero or negative, or so nearly that the square roots do not converge.
 
     References
     ----------
@@ -50,8 +49,7 @@ def log_one_plus(X: Complex[Array, "*batch n n"], backend: Backend) -> Complex[A
     roots = 0
     while 0 not in X.shape and float(xp.max(backend.norm(X))) > _SMALL:
         if roots == _ROOTS:
-            msg = "a matrix logarithm does not converge: a pole lies on the band, or next to it"
-            raise ConvergenceError(msg)
+            raise ConvergenceError(_ON_CUT)
         X, roots = _over(X, eye + _square_root(eye + X, eye, backend), backend), roots + 1
     nodes, weights = np.polynomial.legendre.leggauss(7)
     terms = (float(w) / 2 * backend.solve(eye + float(1 + x) / 2 * X, X) for x, w in zip(nodes, weights, strict=True))
@@ -64,7 +62,10 @@ def _square_root(M: Array, eye: Array, backend: Backend) -> Array:
     root, product = M, M
     change = float("inf")
     for _ in range(_STEPS):
-        inverse = backend.solve(product, eye)
+        try:
+            inverse = backend.solve(product, eye)
+        except SingularEquationError:
+            break
         scale = xp.sqrt(backend.norm(inverse) / backend.norm(product))  # 1 at convergence
         scale = xp.where(xp.abs(scale - 1) < 1e-2, xp.ones_like(scale), scale)[..., None, None]
         mu = xp.astype(xp.sqrt(scale), M.dtype)
@@ -73,8 +74,7 @@ def _square_root(M: Array, eye: Array, backend: Backend) -> Array:
         last, change = change, float(xp.max(backend.norm(product - eye)))
         if change <= 1e-2 and change >= last / 2:  # converges quadratically, then stagnates at rounding
             return root
-    msg = "a matrix square root does not converge: a pole lies on the band, or next to it"
-    raise ConvergenceError(msg)
+    raise ConvergenceError(_ON_CUT)
 
 
 def _over(X: Array, M: Array, backend: Backend) -> Array:
