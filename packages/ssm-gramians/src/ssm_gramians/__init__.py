@@ -21,6 +21,7 @@ from ._friendly import solve_continuous_lyapunov, solve_discrete_lyapunov, solve
 from ._gram import Gram
 from ._gramians import controllability_gramian, gramian_factors, observability_gramian
 from ._hankel_floor import hankel_floor
+from ._matrix_free import MatrixFree
 from ._solution import Solution, Status
 from ._solve import explain, factor, solve
 from ._sparse import Sparse
@@ -28,7 +29,25 @@ from ._structure import Structure
 from ._system import StateSpace
 from ._weights import weighted
 from .backends import Backend, available_backends, get_backend, register_backend
-from .solvers import Auto, BartelsStewart, Cauchy, ClosedForm, Factorization, Kronecker, Solver, SquaredSmith, Woodbury
+from .solvers import (
+    Auto,
+    BartelsStewart,
+    Cauchy,
+    ClosedForm,
+    ExtendedKrylov,
+    Factorization,
+    FixedShifts,
+    Kronecker,
+    LowRankADI,
+    PenzlShifts,
+    ProjectionShifts,
+    RationalKrylov,
+    Shifts,
+    Solver,
+    SquaredSmith,
+    WachspressShifts,
+    Woodbury,
+)
 
 __version__ = "0.1.0.dev0"
 
@@ -46,14 +65,22 @@ __all__ = [
     "DtypeError",
     "EmpiricalGramian",
     "Equation",
+    "ExtendedKrylov",
     "Factorization",
+    "FixedShifts",
     "Gram",
     "GramiansError",
     "InstabilityError",
     "Kronecker",
+    "LowRankADI",
     "Lyapunov",
+    "MatrixFree",
     "NonFiniteError",
+    "PenzlShifts",
+    "ProjectionShifts",
+    "RationalKrylov",
     "ShapeError",
+    "Shifts",
     "SingularEquationError",
     "Solution",
     "Solver",
@@ -65,6 +92,7 @@ __all__ = [
     "Structure",
     "Sylvester",
     "UnsupportedError",
+    "WachspressShifts",
     "Woodbury",
     "available_backends",
     "controllability_gramian",

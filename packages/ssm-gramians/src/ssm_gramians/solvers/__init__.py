@@ -5,7 +5,11 @@ from .auto import Auto
 from .bartels_stewart import BartelsStewart
 from .cauchy import Cauchy
 from .closed_form import ClosedForm
+from .extended_krylov import ExtendedKrylov
 from .kronecker import Kronecker
+from .low_rank_adi import LowRankADI
+from .rational_krylov import RationalKrylov
+from .shifts import FixedShifts, PenzlShifts, ProjectionShifts, Shifts, WachspressShifts
 from .smith import SquaredSmith
 from .woodbury import Woodbury
 
@@ -14,9 +18,17 @@ __all__ = [
     "BartelsStewart",
     "Cauchy",
     "ClosedForm",
+    "ExtendedKrylov",
     "Factorization",
+    "FixedShifts",
     "Kronecker",
+    "LowRankADI",
+    "PenzlShifts",
+    "ProjectionShifts",
+    "RationalKrylov",
+    "Shifts",
     "Solver",
     "SquaredSmith",
+    "WachspressShifts",
     "Woodbury",
 ]
