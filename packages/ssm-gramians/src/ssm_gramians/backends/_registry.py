@@ -23,6 +23,7 @@ class _Entry(NamedTuple):
 
 _BUILT_IN = {
     "array": _Entry("ssm_gramians.backends._base:Backend", "pip install ssm-gramians"),
+    "cupy": _Entry("ssm_gramians.backends.cupy:CupyBackend", 'pip install "ssm-gramians[cupy]"'),
     "numba": _Entry("ssm_gramians.backends.numba:NumbaBackend", 'pip install "ssm-gramians[numba]"'),
     "scipy": _Entry("ssm_gramians.backends.scipy:ScipyBackend", "pip install scipy"),
     "torch": _Entry("ssm_gramians.backends.torch:TorchBackend", 'pip install "ssm-gramians[torch]"'),
@@ -73,7 +74,8 @@ def get_backend(choice: str | Backend | Array) -> Backend:
     ----------
     choice
         A name, a `Backend` (returned as it is), or an array: NumPy arrays go to `scipy`, Torch tensors to `torch`,
-        everything else to the first registered backend that owns it, at last to the generic `array`.
+        CuPy arrays to `cupy`, everything else to the first registered backend that owns it, at last to the generic
+        `array`.
 
     Raises
     ------
@@ -90,6 +92,8 @@ def get_backend(choice: str | Backend | Array) -> Backend:
         return _load("scipy")
     if array_api_compat.is_torch_array(choice):
         return _load("torch").on(choice)
+    if array_api_compat.is_cupy_array(choice):
+        return _load("cupy")
     namespace(choice)  # not an array: the error that says so
     for name in sorted(_table().keys() - _BUILT_IN.keys()):
         if _can_load(name) and _load(name).owns(choice):
