@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ._arrays import Array, adjoint, as_complex, identity, imag, is_complex, namespace, promote, real
 from ._band import Band, Bands, bands_of
-from ._band_weights import band_weighting
+from ._band_weights import band_weighting, touches_an_end
 from ._diagonal import Diagonal, stack_real
 from ._equations import Lyapunov, Stein
 from ._errors import ConvergenceError, InstabilityError, SingularEquationError
@@ -69,12 +69,7 @@ def band_gramian(
     """
     chosen = get_backend(system.B if backend is None else backend)
     if isinstance(system.A, Diagonal):
-        B = stack_real(system.B) if system.A.paired else system.B
-        weighting = band_weighting(bands_of(band, system.dt), discrete=system.is_discrete)
-        P = weigh_modes(system.A, B @ adjoint(B), weighting)
-        if not bool(namespace(P).all(namespace(P).isfinite(P))):
-            raise InstabilityError(_ON_BAND)
-        return (P + adjoint(P)) / 2
+        return _of_modes(system, bands_of(band, system.dt))
     A, B = _plain(system, chosen)
     size = 1.0 if 0 in A.shape else float(namespace(A).max(chosen.norm(A)))
     try:
@@ -83,6 +78,16 @@ def band_gramian(
         raise InstabilityError(_ON_BAND) from error
     kind = Stein if system.is_discrete else Lyapunov
     return nearest_semidefinite(solve(kind(A, Q), solver, backend).unwrap(), chosen)
+
+
+def _of_modes(system: StateSpace, bands: tuple[Band, ...]) -> Array:
+    if touches_an_end(system.A.poles(), bands):
+        raise InstabilityError(_ON_BAND)
+    B = stack_real(system.B) if system.A.paired else system.B
+    P = weigh_modes(system.A, B @ adjoint(B), band_weighting(bands, discrete=system.is_discrete))
+    if not bool(namespace(P).all(namespace(P).isfinite(P))):
+        raise InstabilityError(_ON_BAND)
+    return (P + adjoint(P)) / 2
 
 
 def band_right_side(

@@ -28,6 +28,13 @@ def band_weighting(bands: tuple[Band, ...], *, discrete: bool) -> Weighting:
     return weighting
 
 
+def touches_an_end(poles: Array, bands: tuple[Band, ...]) -> bool:
+    """Say whether one of the poles, with its conjugate, is an end of a band exactly: there the weights divide by 0."""
+    poles = as_complex(poles)
+    ends = [end for band in bands for part in (band, band.mirrored()) for end in _ends(poles, part)]
+    return any(bool(namespace(poles).any(end == 0)) for end in ends)
+
+
 def _band_weights(a: Array, b: Array, band: Band, discrete: bool) -> Array:
     (first_a, second_a), (first_b, second_b) = _ends(a, band), _ends(b, band)
     margin = one_minus_product(a, b) if discrete else -(a[..., :, None] + conj(b)[..., None, :])
@@ -39,10 +46,8 @@ def _band_weights(a: Array, b: Array, band: Band, discrete: bool) -> Array:
 
 
 def _ends(x: Array, band: Band) -> tuple[Array, Array]:
-    """Return the pencils at both ends; NaN, which spreads in silence, for a pole on one of them."""
-    xp = namespace(x)
-    first, second = (u - v * x for u, v in (band.first, band.second))
-    return tuple(xp.where(end == 0, float("nan") * xp.ones_like(end), end) for end in (first, second))
+    (u, v), (p, q) = band.first, band.second
+    return u - v * x, p - q * x
 
 
 def _gain(first: Array, second: Array) -> Array:

@@ -9,6 +9,7 @@ import array_api_compat
 
 from ._arrays import Array, as_complex, identity, namespace
 from ._diagonal import Diagonal
+from ._diagonal_plus_low_rank import DiagonalPlusLowRank
 from ._sparse import Sparse
 from ._structure import Matrix, times, to_dense
 
@@ -29,6 +30,8 @@ def frequency_response(
     B, C = as_complex(B), as_complex(C)
     if isinstance(A, Diagonal) and E is None:
         return _modal_response(as_complex(A.eigenvalues), B, C, points)
+    if isinstance(A, DiagonalPlusLowRank) and E is None:
+        return -C[..., None, :, :] @ A.solve_shifted(-points, B)
     if isinstance(A, Sparse):
         return _sparse_response(A, B, C, points, E)
     A = as_complex(to_dense(A))

@@ -40,15 +40,22 @@ def separation(equation: Equation, factorization: Factorization, *, steps: int =
     R. Byers, S. Nash, SIAM J. Alg. Disc. Meth. 8 (1987) 59-66. N. J. Higham, Accuracy and Stability of Numerical
     Algorithms, 2nd ed., SIAM, 2002, chapter 16.
     """
-    X = _start(equation)
-    xp = namespace(X)
-    size = xp.zeros_like(real(X[..., 0, 0]))
+    start = _unit(_start(equation))
+    xp = namespace(start)
+    X, size = start, xp.zeros_like(real(start[..., 0, 0]))
     for _ in range(steps):
-        Y = factorization.solve(_unit(X)).value
+        Y = factorization.solve(X).value
         size = xp.maximum(size, xp.linalg.matrix_norm(Y))
-        X = factorization.solve_adjoint(_unit(Y)).value
+        X = _unit(factorization.solve_adjoint(_finite_or(start, _unit(Y))).value)
+        X = _finite_or(start, X)
     known = xp.isfinite(size) & (size > 0)
     return xp.where(known, 1 / xp.where(known, size, xp.ones_like(size)), xp.zeros_like(size))
+
+
+def _finite_or(start: Array, X: Array) -> Array:
+    """Return X, or the start for systems of the batch that have no solution."""
+    xp = namespace(X)
+    return xp.where(xp.isfinite(xp.linalg.matrix_norm(X))[..., None, None], X, xp.astype(start, X.dtype))
 
 
 def _unit(X: Array) -> Array:

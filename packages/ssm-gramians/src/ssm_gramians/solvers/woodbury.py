@@ -68,6 +68,8 @@ def _solve(equation: Equation, backend: Backend) -> Array:
     if not bool(xp.all(xp.isfinite(kernel))):
         msg = "two eigenvalues of the diagonal part cancel"
         raise SingularEquationError(msg)
+    if equation.A.rank == 0:
+        return kernel * Q
     outer = _half_step(values, U, V) if isinstance(equation, Stein) else _same
     parts = _hermitian_parts(Q)
     found = _unknowns(kernel, U, V, parts, outer, backend)
