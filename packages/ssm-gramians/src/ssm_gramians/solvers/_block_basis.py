@@ -32,8 +32,8 @@ class BlockBasis:
     def __init__(self, width: int, right: Callable[[Array], Array] | None, window: int | None, dtype: np.dtype) -> None:
         self._right, self._window = right, window
         self._rows = np.empty((8, width), dtype=dtype)
-        self._images = self._rows if right is None else np.empty((8, width), dtype=dtype)
         self._work = np.empty((0, width), dtype=dtype)
+        self.last_image = self._work  # G times the vectors of the last block
         self.ends = [0]
         self.split = 0
 
@@ -47,11 +47,6 @@ class BlockBasis:
         """Return the vectors of the last block."""
         return self._rows[self.ends[-2] : self.ends[-1]]
 
-    @property
-    def last_image(self) -> Inexact[Array, "w n"]:
-        """Return G times the vectors of the last block."""
-        return self._images[self.ends[-2] : self.ends[-1]]
-
     def append(self, first: Inexact[Array, "a n"], second: Inexact[Array, "b n"]) -> None:
         """Add the part of two half blocks that is new: the first half first.
 
@@ -60,60 +55,47 @@ class BlockBasis:
         NotPositiveError
             If some vector has no positive length.
         """
-        start, count = self.ends[-1], len(first) + len(second)
-        self._reserve(start + count)
-        new = slice(start, start + count)
-        self._rows[new] = np.concatenate((first, second))
-        if self._right is not None:
-            self._images[new] = self._image(self._rows[new])
-        self._normalize(new)
         low = 0 if self._window is None else self.ends[max(len(self.ends) - 1 - self._window, 0)]
+        new = slice(self.ends[-1], self.ends[-1] + len(first) + len(second))
+        self._reserve(new.stop)
+        np.concatenate((first, second), out=self._rows[new])
+        self._normalize(new)
         self.split = len(first)
-        pivot = self._orthogonalize(low, new)
-        if pivot >= SAFE_PIVOT:  # once more: short recurrences live on what is orthogonal to rounding
-            pivot = self._orthogonalize(low, new)
-        if pivot < SAFE_PIVOT:
-            count = self._append_carefully(low, new, len(first))
-        self.ends.append(start + count)
+        # Twice: short recurrences live on what is orthogonal to rounding.
+        if not (self._orthogonalize(low, new) and self._orthogonalize(low, new)):
+            new = self._orthogonalize_carefully(low, new)
+        self.ends.append(new.stop)
+        self.last_image = self._image(self._rows[new])
 
-    def _orthogonalize(self, low: int, new: slice) -> float:
-        """Project and normalise at once; return the least pivot, and do nothing if it is unsafe."""
+    def _orthogonalize(self, low: int, new: slice) -> bool:
+        """Project and normalise at once; do nothing and say so if the vectors are nearly dependent."""
         old = new.start - low
-        gram = conj(self._rows[low : new.stop]) @ self._images[new].T
+        gram = conj(self._rows[low : new.stop]) @ self._image(self._rows[new]).T
         C, S = gram[:old], gram[old:] - gram[:old].conj().T @ gram[:old]
         try:
             L = np.linalg.cholesky(S)
         except np.linalg.LinAlgError:
-            return 0.0
-        pivot = float(L.diagonal().real.min()) ** 2
-        if pivot < SAFE_PIVOT:
-            return pivot
+            return False
+        if L.diagonal().real.min(initial=1.0) ** 2 < SAFE_PIVOT:
+            return False
         inverse = np.linalg.inv(L.conj())
         update = np.concatenate((-inverse @ C.T, inverse), axis=1)
-        work = self._workspace(len(L))
-        self._rows[new] = np.matmul(update, self._rows[low : new.stop], out=work)
-        if self._right is not None:
-            self._images[new] = np.matmul(update, self._images[low : new.stop], out=work)
-        return pivot
+        self._rows[new] = np.matmul(update, self._rows[low : new.stop], out=self._workspace(len(L)))
+        return True
 
-    def _append_carefully(self, low: int, new: slice, first: int) -> int:
-        """Orthogonalise half by half with pivoting, leave out what is dependent; return the number of new rows."""
-        halves, start = (self._rows[new][:first].copy(), self._rows[new][first:].copy()), new.start
-        end = start
+    def _orthogonalize_carefully(self, low: int, new: slice) -> slice:
+        """Orthogonalise half by half with pivoting and leave out what is dependent; return where the rest is."""
+        halves, end = np.split(self._rows[new].copy(), [self.split]), new.start
+        counts = []
         for half in halves:
             for _ in range(3):  # each pass divides what rounding left in the old directions by 1/eps again
-                half = self._rest(half, low, end)
+                half = half - (conj(self._rows[low:end]) @ self._image(half).T).T @ self._rows[low:end]
             kept = self._independent(half)
             self._rows[end : end + len(kept)] = kept
-            if self._right is not None:
-                self._images[end : end + len(kept)] = self._image(kept)
             end += len(kept)
-            self.split = end - start if half is halves[0] or end == start else self.split
-        return end - start
-
-    def _rest(self, half: Array, low: int, end: int) -> Array:
-        C = conj(self._rows[low:end]) @ self._image(half).T
-        return half - C.T @ self._rows[low:end]
+            counts.append(len(kept))
+        self.split = counts[0]
+        return slice(new.start, end)
 
     def _independent(self, half: Array) -> Array:
         """Return orthonormal rows for those that still have a length."""
@@ -132,22 +114,16 @@ class BlockBasis:
 
     def _normalize(self, new: slice) -> None:
         """Scale each row to unit length, so that pivots say how dependent it is."""
-        lengths = np.einsum("ij,ij->i", conj(self._rows[new]), self._images[new]).real
+        lengths = np.einsum("ij,ij->i", conj(self._rows[new]), self._image(self._rows[new])).real
         if not (lengths >= 0).all():
             msg = "G is not positive definite"
             raise NotPositiveError(msg)
-        scale = 1 / np.sqrt(np.where(lengths > 0, lengths, 1))
-        self._rows[new] *= scale[:, None]
-        if self._right is not None:
-            self._images[new] *= scale[:, None]
+        self._rows[new] *= 1 / np.sqrt(np.where(lengths > 0, lengths, 1))[:, None]
 
     def _reserve(self, count: int) -> None:
         """Make room in place: the system moves pages, where a copy would touch them all. No view outlives this."""
         if count > len(self._rows):
-            shape = (count + 4 * (count - self.ends[-1]), self._rows.shape[1])
-            self._rows.resize(shape, refcheck=False)
-            if self._right is not None:
-                self._images.resize(shape, refcheck=False)
+            self._rows.resize((count + 4 * (count - self.ends[-1]), self._rows.shape[1]), refcheck=False)
 
     def _workspace(self, count: int) -> Array:
         """Return memory that has been touched before: fresh pages cost as much as the product."""

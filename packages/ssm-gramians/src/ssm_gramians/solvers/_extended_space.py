@@ -31,7 +31,7 @@ class ExtendedSpace(ABC):
     def __init__(self, pencil: Pencil, B: Inexact[Array, "n m"]) -> None:
         self.pencil = pencil
         self.dtype = np.result_type(B.dtype, np.complex128 if pencil.is_complex else np.float64)
-        self.basis = self._new_basis()
+        self.basis = self._new_basis(2 * B.shape[1])
         B = B.astype(self.dtype, copy=False)
         W = pencil.solve_right(B)
         self.basis.append(W.T, pencil.solve_left(B).T)
@@ -44,7 +44,7 @@ class ExtendedSpace(ABC):
         """Add a block, project the one before it, and return how many vectors were new."""
 
     @abstractmethod
-    def _new_basis(self) -> BlockBasis: ...
+    def _new_basis(self, width: int) -> BlockBasis: ...
 
     @property
     def size(self) -> int:
@@ -116,9 +116,11 @@ class HermitianSpace(ExtendedSpace):
         self._T[new, old], self._T[old, new] = self.coupling, self.coupling.conj().T
         return new.stop - new.start
 
-    def _new_basis(self) -> BlockBasis:
+    def _new_basis(self, width: int) -> BlockBasis:
         right = None if self.pencil.right_is_identity else self.pencil.right
-        return BlockBasis(self.pencil.order, right, 2, self.dtype)
+        # Where the basis may fill the whole space, only all of its vectors tell when it does.
+        window = 2 if self.pencil.order > 50 * width else None
+        return BlockBasis(self.pencil.order, right, window, self.dtype)
 
 
 class GeneralSpace(ExtendedSpace):
@@ -138,5 +140,6 @@ class GeneralSpace(ExtendedSpace):
         self.coupling = column[old.stop :]
         return basis.ends[-1] - basis.ends[-2]
 
-    def _new_basis(self) -> BlockBasis:
+    def _new_basis(self, width: int) -> BlockBasis:
+        del width
         return BlockBasis(self.pencil.order, None, None, self.dtype)
