@@ -11,7 +11,7 @@ import cmath
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Bands: TypeAlias = "tuple[float, float] | Sequence[tuple[float, float]]"
 
@@ -54,8 +54,8 @@ def bands_of(band: Bands, dt: float, scale: float = 1.0) -> tuple[Band, ...]:
     ValueError
         If a band is empty, negative or beyond the Nyquist frequency, or two of them overlap.
     """
-    pairs = [band] if len(band) == 2 and not hasattr(band[0], "__len__") else list(band)
-    edges = [float(edge) for pair in pairs for edge in _pair(pair)]
+    alone = len(band) == 2 and not isinstance(band[0], Sequence)
+    edges = [float(edge) for pair in ([band] if alone else band) for edge in _pair(pair)]
     top = math.pi / dt if dt else math.inf
     increasing = all(low < high for low, high in zip(edges[::2], edges[1::2], strict=True))
     apart = all(high <= low for high, low in zip(edges[1::2], edges[2::2], strict=False))
@@ -66,8 +66,8 @@ def bands_of(band: Bands, dt: float, scale: float = 1.0) -> tuple[Band, ...]:
     return tuple(make(low, high, dt or scale) for low, high in zip(edges[::2], edges[1::2], strict=True))
 
 
-def _pair(pair: Sequence[float]) -> Sequence[float]:
-    if len(pair) != 2:
+def _pair(pair: Any) -> Any:
+    if not isinstance(pair, Sequence) or len(pair) != 2:
         msg = f"got {pair!r} as a band; want a pair (low, high) in rad/s"
         raise ValueError(msg)
     return pair

@@ -81,6 +81,7 @@ def band_gramian(
 
 
 def _of_modes(system: StateSpace, bands: tuple[Band, ...]) -> Array:
+    assert isinstance(system.A, Diagonal)
     if touches_an_end(system.A.poles(), bands):
         raise InstabilityError(_ON_BAND)
     B = stack_real(system.B) if system.A.paired else system.B

@@ -77,6 +77,7 @@ def _equation(dense: StateSpace) -> Sylvester:
 
 def _of_modes(system: StateSpace, backend: Backend) -> Array:
     r"""Return $-(BC)_{ij}/(\lambda_i + \lambda_j)$, or $(BC)_{ij}/(1 - \lambda_i\lambda_j)$; real if paired."""
+    assert isinstance(system.A, Diagonal)
     quotient = backend.stein_quotient if system.is_discrete else backend.lyapunov_quotient
     slots, B, C = promote(system.A.eigenvalues, system.B, system.C)
     X = quotient(B @ C, slots, conj(slots))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import log10
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._arrays import Array, adjoint, namespace, promote
 from ._equations import Equation, Lyapunov, Stein, dense_right_side
@@ -48,8 +48,8 @@ class Diagnosis:
         of the operator that can make it singular.
     error
         $\lVert\Delta X\rVert_F / \lVert X\rVert_F \lesssim (\lVert R\rVert_F + \epsilon \sum_i \lVert |T_i| \rVert_F) /
-        (\mathrm{sep} \lVert X\rVert_F)$, shape (...), for the residual R and the terms $|T_i|$ of the equation in moduli:
-        what the residual proves, and no less than what rounding the entries of A and Q does to X.
+        (\mathrm{sep} \lVert X\rVert_F)$, shape (...), for the residual R and the terms $|T_i|$ of the equation in
+        moduli: what the residual proves, and no less than what rounding the entries of A and Q does to X.
     lowest
         The lowest eigenvalue of a Hermitian X over the largest in modulus, shape (...).
     """
@@ -142,7 +142,9 @@ def diagnose(
     array = value.Z if isinstance(value, Gram) else value
     xp, hermitian = namespace(array), isinstance(equation, Lyapunov | Stein)
     eps, residual = float(xp.finfo(array.dtype).eps), relative_residual(equation, value)
-    slowest = slowest_pole(equation.A, equation.E, discrete=equation.name == "stein") if hermitian else None
+    slowest = (
+        slowest_pole(equation.A, equation.matrices.get("E"), discrete=equation.name == "stein") if hermitian else None
+    )
     sep = error = lowest = None
     size = xp.linalg.matrix_norm(adjoint(array) @ array if isinstance(value, Gram) else array)
     if kind_of(equation.A) not in {"sparse", "matrix_free"}:
@@ -157,9 +159,9 @@ def _error(equation: Equation, value: Array | Gram, sep: Array) -> Array:
     X = dense_right_side(value)
     xp = namespace(X)
     rest = xp.linalg.matrix_norm(sum(promote(*equation.terms(X))))
-    moduli = {name: xp.abs(to_dense(M)) for name, M in equation.matrices.items()}
+    moduli: dict[str, Any] = {name: xp.abs(to_dense(M)) for name, M in equation.matrices.items()}
     moduli["Q"] = xp.abs(dense_right_side(equation.Q))
-    rounding = sum(xp.linalg.matrix_norm(term) for term in replace(equation, **moduli).terms(xp.abs(X)))
+    rounding = sum(xp.linalg.matrix_norm(term) for term in type(equation)(**moduli).terms(xp.abs(X)))
     size = sep * xp.linalg.matrix_norm(X)
     level = rest + float(xp.finfo(X.dtype).eps) * rounding
     bound = level / xp.where(size > 0, size, xp.ones_like(size))

@@ -61,6 +61,7 @@ class Woodbury:
 
 def _solve(equation: Equation, backend: Backend) -> Array:
     """Solve for the Hermitian and the skew-Hermitian part of Q at once."""
+    assert isinstance(equation.A, DiagonalPlusLowRank)
     values, U, V, Q = promote(*equation.A.arrays, equation.Q)
     xp = namespace(Q)
     quotient = backend.stein_quotient if isinstance(equation, Stein) else backend.lyapunov_quotient
