@@ -1,13 +1,12 @@
 """Which solver runs where, as a table that is made from declarations and nothing else.
 
-`python -m ssm_gramians.testing.support FILE.md ...` writes it between the markers in each file.
+`python -m ssm_gramians.testing FILE.md ...` writes it between the markers in each file.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-import sys
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +16,7 @@ from .. import solvers
 from ..backends import Backend, get_backend
 from ..backends._registry import _BUILT_IN, _table
 
-START = "<!-- support table: start, written by `python -m ssm_gramians.testing.support` -->"
+START = "<!-- support table: start, written by `python -m ssm_gramians.testing` -->"
 END = "<!-- support table: end -->"
 
 
@@ -44,11 +43,19 @@ def support_table(backends: tuple[str, ...] | None = None) -> str:
 
 
 def declared_words(name: str) -> frozenset[str]:
-    """Return what a backend provides: by reading its source if it is built in, by loading it if not."""
+    """Return what a backend provides: by reading its source if it is built in, by loading it if not.
+
+    What depends on the version of a library is read as for the newest.
+    """
     if name not in _BUILT_IN:
         return get_backend(name).provides
     module, _, attribute = _BUILT_IN[name].target.partition(":")
     return _read_words(module, attribute)
+
+
+def built_in_table() -> str:
+    """Return the table of the built-in backends, the same on every machine."""
+    return support_table(tuple(sorted(_BUILT_IN)))
 
 
 def written(text: str, table: str) -> str:
@@ -95,15 +102,17 @@ def _read_words(module: str, attribute: str) -> frozenset[str]:
     homes |= {node.name: module for node in tree.body if isinstance(node, ast.ClassDef)}
     for node in found.body:
         if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "provides" and node.value:
-            names = {part.id for part in ast.walk(node.value) if isinstance(part, ast.Name)} & homes.keys()
+            value = _NewestVersion().visit(node.value)
+            names = {part.id for part in ast.walk(value) if isinstance(part, ast.Name)} & homes.keys()
             scope = {name: SimpleNamespace(provides=_read_words(homes[name], name)) for name in names}
-            code = compile(ast.Expression(node.value), spec.origin, "eval")
+            code = compile(ast.Expression(value), spec.origin, "eval")
             return eval(code, {"__builtins__": {"frozenset": frozenset}}, scope)
     base = getattr(found.bases[0], "id", "")
     return _read_words(homes[base], base)
 
 
-if __name__ == "__main__":
-    for path in map(Path, sys.argv[1:]):
-        old = path.read_text(encoding="utf-8")
-        path.write_text(written(old, support_table(tuple(sorted(_BUILT_IN)))), encoding="utf-8")
+class _NewestVersion(ast.NodeTransformer):
+    """Take every condition on a library for met."""
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
+        return node.body
