@@ -103,7 +103,7 @@ def test_the_rail_has_a_thin_factor(name):
     assert solution.value.rank < found["A"].shape[0]
 
 
-@pytest.mark.parametrize("solver", [None, sg.LowRankADI(), sg.ExtendedKrylov(), sg.RationalKrylov()], ids=str)
+@pytest.mark.parametrize("solver", [None, sg.LowRankADI(), sg.RationalKrylov()], ids=str)
 def test_the_factor_of_the_smallest_rail_is_that_of_the_direct_method(solver):
     found = load("rail/rail_109")
     B = np.asarray(found["B"], float)
