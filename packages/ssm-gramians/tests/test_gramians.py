@@ -259,8 +259,10 @@ def test_bad_horizons_are_named(rng):
         controllability_gramian(modal(rng), horizon=2.5)
     with pytest.raises(ValueError, match="needs a horizon"):
         controllability_gramian(modal(rng), average=True)
-    with pytest.raises(UnsupportedError, match="counts steps"):
-        controllability_gramian(modal(rng, dt=0.0), horizon=3)
+    with pytest.raises(ValueError, match="positive number of seconds"):
+        controllability_gramian(modal(rng, dt=0.0), horizon=-3.0)
+    with pytest.raises(ValueError, match="want one of them"):
+        controllability_gramian(modal(rng), horizon=3, band=(0.0, 1.0))
 
 
 @pytest.mark.parametrize("horizon", [None, 6])

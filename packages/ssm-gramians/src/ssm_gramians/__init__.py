@@ -17,9 +17,10 @@ from ._errors import (
     SingularEquationError,
     UnsupportedError,
 )
+from ._factors import gramian_factors
 from ._friendly import solve_continuous_lyapunov, solve_discrete_lyapunov, solve_sylvester
 from ._gram import Gram
-from ._gramians import controllability_gramian, gramian_factors, observability_gramian
+from ._gramians import controllability_gramian, observability_gramian
 from ._hankel_floor import hankel_floor
 from ._matrix_free import MatrixFree
 from ._solution import Solution, Status

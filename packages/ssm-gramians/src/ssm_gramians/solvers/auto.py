@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .._equations import Equation
+from .._equations import Equation, RightSide
 from .._errors import UnsupportedError
 from .._solution import Solution
 from .._structure import kind_of
@@ -72,8 +73,34 @@ class Auto:
         return apply(candidates[-1], equation, backend)
 
     def factor(self, equation: Equation, backend: Backend) -> Factorization:
-        """Return the factorisation of the last candidate, the one that serves without luck."""
-        return factorize(self.candidates(equation, backend)[-1], equation, backend)
+        """Return a factorisation that tries the candidates in turn, each of them factored at most once."""
+        return TriedInTurn(self.candidates(equation, backend), equation, backend)
+
+
+class TriedInTurn:
+    """The factorisation of the first solver that converges; the work of the others is done only where it is needed."""
+
+    def __init__(self, candidates: tuple[Solver, ...], equation: Equation, backend: Backend) -> None:
+        self._candidates, self._equation, self._backend = candidates, equation, backend
+        self._factored: dict[Solver, Factorization] = {}
+
+    def solve(self, Q: RightSide) -> Solution:
+        """Solve the equation with this right-hand side."""
+        return self._first(lambda factored: factored.solve(Q))
+
+    def solve_adjoint(self, Q: RightSide) -> Solution:
+        """Solve the adjoint equation with this right-hand side."""
+        return self._first(lambda factored: factored.solve_adjoint(Q))
+
+    def _first(self, solved: Callable[[Factorization], Solution]) -> Solution:
+        for solver in self._candidates:
+            if solver not in self._factored:
+                self._factored[solver] = factorize(solver, self._equation, self._backend)
+            solution = solved(self._factored[solver])
+            if solution.converged:
+                self._candidates = self._candidates[self._candidates.index(solver) :]  # what failed once is not tried
+                break
+        return solution
 
 
 def explanation(equation: Equation, solver: Solver, backend: Backend) -> str:
