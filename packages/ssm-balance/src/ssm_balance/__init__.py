@@ -4,7 +4,7 @@ from ._balance import Projection, balance
 from ._bounds import error_bound
 from ._diagonalize import Diagonalization, diagonalize
 from ._difference import difference
-from ._errors import BalanceError, OrderError, StabilityLossError
+from ._errors import BalanceError, OrderError, SingularDescriptorError, StabilityLossError
 from ._hankel import hankel_singular_values
 from ._order import Energy, Error, Order, Selection
 from ._project import project
@@ -25,6 +25,7 @@ __all__ = [
     "Projection",
     "Reduction",
     "Selection",
+    "SingularDescriptorError",
     "StabilityLossError",
     "balance",
     "balanced_truncation",

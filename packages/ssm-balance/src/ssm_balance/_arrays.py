@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from array_api_compat import array_namespace
 
+from ssm_gramians import Structure
+
 if TYPE_CHECKING:
     from jaxtyping import Inexact
 
 Array: TypeAlias = Any  # structural: the array libraries share no base class
+Matrix: TypeAlias = "Array | Structure"
 
 
 def is_complex(X: Inexact[Array, "*shape"]) -> bool:
@@ -29,6 +32,11 @@ def product(X: Inexact[Array, "*batch n k"], Y: Inexact[Array, "*batch k m"]) ->
     xp = array_namespace(X, Y)
     dtype = xp.result_type(X, Y)
     return xp.astype(X, dtype, copy=False) @ xp.astype(Y, dtype, copy=False)
+
+
+def times(A: Matrix, X: Inexact[Array, "*batch n k"]) -> Inexact[Array, "*batch n k"]:
+    """Return A X for a dense or structured A."""
+    return A.times(X) if isinstance(A, Structure) else product(A, X)
 
 
 def in_double(X: Inexact[Array, "*shape"]) -> Inexact[Array, "*shape"]:

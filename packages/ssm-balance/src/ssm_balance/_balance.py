@@ -10,13 +10,14 @@ from array_api_compat import array_namespace
 from ssm_gramians import NonFiniteError
 
 from ._arrays import adjoint, in_double, product
+from ._descriptor import descriptor_times
 from ._errors import BalanceError, OrderError
 from ._order import as_selection
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Inexact
 
-    from ._arrays import Array
+    from ._arrays import Array, Matrix
     from ._order import Selection
 
 
@@ -48,8 +49,10 @@ def balance(
     selection: int | Selection,
     *,
     driver: Literal["svd", "eigh"] = "svd",
+    balancing_free: bool = False,
+    E: Matrix | None = None,
 ) -> Projection:
-    r"""Z_Qᴴ Z_P = U Σ Vᴴ gives left = Z_Q U_r Σ_r^{-1/2} and right = Z_P V_r Σ_r^{-1/2}.
+    r"""Z_Qᴴ E Z_P = U Σ Vᴴ gives left = Z_Q U_r Σ_r^{-1/2} and right = Z_P V_r Σ_r^{-1/2}, leftᴴ E right = I.
 
     P = Z_P Z_Pᴴ and Q = Z_Q Z_Qᴴ may come from an equation, from state and adjoint snapshots, or one from each.
     In the new coordinates both are Σ_r. Nothing is squared or inverted but the σ that are kept.
@@ -68,6 +71,12 @@ def balance(
         and the σ that are kept from the lengths of Z_Qᴴ Z_P V, which is more than twice as fast. Of the σ that are not
         kept those below √eps σ₁ are only known to be that small. It gives way to "svd" where a value below 100 √eps σ₁
         is to be kept.
+    balancing_free
+        Return well-conditioned bases of the same two subspaces instead: orthonormal right, left with leftᴴ E right = I.
+        The reduced system is the same one in other coordinates, which are not balanced, and keeps the digits that
+        scaling by Σ^{-1/2} loses when the system is far from balanced (Varga 1991).
+    E
+        Of a descriptor system; the identity if None.
 
     Returns
     -------
@@ -88,6 +97,7 @@ def balance(
     ----------
     M. S. Tombs, I. Postlethwaite, Int. J. Control 46 (1987) 1319-1330.
     A. J. Laub, M. T. Heath, C. C. Paige, R. C. Ward, IEEE Trans. Automat. Control 32 (1987) 115-122.
+    A. Varga, CDC (1991) 1062-1065 (balancing-free).
     """
     xp = array_namespace(Z_P, Z_Q)
     rule = as_selection(selection)
@@ -95,21 +105,30 @@ def balance(
     if driver not in ("svd", "eigh"):
         msg = f"driver is {driver!r}; want 'svd' or 'eigh'"
         raise BalanceError(msg)
-    M = product(adjoint(Z_Q), Z_P)
+    M = product(adjoint(Z_Q), descriptor_times(E, Z_P))
     if driver == "eigh":
-        found = _by_eigh(M, Z_P, Z_Q, rule)
+        found = _by_eigh(M, Z_P, Z_Q, rule, E)
         if found is not None:
-            return found
+            return _orthonormal(found, E) if balancing_free else found
     U, sigma, Vh = xp.linalg.svd(M, full_matrices=False)
     hsv = _one_per_state(sigma, Z_P.shape[-2])
     order = _attainable(rule.select(hsv), sigma, max(*Z_P.shape[-2:], Z_Q.shape[-1]))
     weight = 1 / xp.sqrt(sigma[..., None, :order])  # (..., 1, r)
     left = product(Z_Q, U[..., :order]) * weight
     right = product(Z_P, adjoint(Vh[..., :order, :])) * weight
-    return Projection(left, right, hsv)
+    found = Projection(left, right, hsv)
+    return _orthonormal(found, E) if balancing_free else found
 
 
-def _by_eigh(M: Array, Z_P: Array, Z_Q: Array, rule: Selection) -> Projection | None:
+def _orthonormal(projection: Projection, E: Matrix | None) -> Projection:
+    """Span the same subspaces: right orthonormal, left biorthogonal to E right."""
+    xp = array_namespace(projection.left)
+    left, right = (xp.linalg.qr(basis)[0] for basis in (projection.left, projection.right))
+    gram = product(adjoint(left), descriptor_times(E, right))  # (..., r, r), regular as the kept σ are
+    return Projection(adjoint(xp.linalg.solve(gram, adjoint(left))), right, projection.hsv)
+
+
+def _by_eigh(M: Array, Z_P: Array, Z_Q: Array, rule: Selection, E: Matrix | None) -> Projection | None:
     """Take V from the eigenvectors of MᴴM, the σ that are kept from the lengths of M V; None if these are too small."""
     xp = array_namespace(M)
     values, vectors = xp.linalg.eigh(product(adjoint(M), M))
@@ -124,16 +143,17 @@ def _by_eigh(M: Array, Z_P: Array, Z_Q: Array, rule: Selection) -> Projection | 
     if bool(xp.any(kept <= 100 * xp.finfo(kept.dtype).eps ** 0.5 * kept[..., :1])):
         return None
     left, right = product(Z_Q, MV) / kept**1.5, product(Z_P, V) / xp.sqrt(kept)
-    left = adjoint(xp.linalg.solve(product(adjoint(left), right), adjoint(left)))  # left M V: orthogonal to √eps only
+    gram = product(adjoint(left), descriptor_times(E, right))
+    left = adjoint(xp.linalg.solve(gram, adjoint(left)))  # left M V: orthogonal to √eps only
     hsv = xp.concat([kept[..., 0, :], hsv[..., order:]], axis=-1)
     return Projection(left, right, xp.sort(hsv, axis=-1, descending=True))
 
 
-def singular_values_of_product(Z_P, Z_Q):
-    """σ(Z_Qᴴ Z_P), one per state, without the vectors."""
+def singular_values_of_product(Z_P, Z_Q, E=None):
+    """σ(Z_Qᴴ E Z_P), one per state, without the vectors."""
     xp = array_namespace(Z_P, Z_Q)
     Z_P, Z_Q = _checked(Z_P), _checked(Z_Q)
-    return _one_per_state(xp.linalg.svdvals(product(adjoint(Z_Q), Z_P)), Z_P.shape[-2])
+    return _one_per_state(xp.linalg.svdvals(product(adjoint(Z_Q), descriptor_times(E, Z_P))), Z_P.shape[-2])
 
 
 def _checked(Z):

@@ -11,6 +11,7 @@ from array_api_compat import array_namespace
 from ssm_gramians import Diagonal, StateSpace
 
 from ._arrays import adjoint
+from ._descriptor import without_descriptor
 from ._host import members, on_host
 from ._stability import require_finite
 
@@ -66,7 +67,7 @@ def diagonalize(system: StateSpace) -> Diagonalization:
     """
     require_finite(system)
     xp = array_namespace(system.B)
-    dense = on_host(system).to_dense()
+    dense = on_host(without_descriptor(system)).to_dense()
     paired = all(np.isrealobj(matrix) for matrix in (dense.A, dense.B, dense.C, dense.D))
     modes = [_scaled(member, *_modes(member.A, paired)) for member in members(dense)]
     values, left, right = _stacked(modes, dense.batch_shape, dense.order)

@@ -7,6 +7,7 @@ from array_api_compat import array_namespace
 from ssm_gramians import Diagonal, ShapeError, StateSpace, UnsupportedError
 
 from ._arrays import in_double
+from ._descriptor import without_descriptor
 
 
 def difference(first: StateSpace, second: StateSpace) -> StateSpace:
@@ -41,6 +42,7 @@ def difference(first: StateSpace, second: StateSpace) -> StateSpace:
     if first.dt != second.dt:
         msg = f"a difference needs one dt; got {first.dt} and {second.dt} seconds: discretise one of them first"
         raise UnsupportedError(msg)
+    first, second = without_descriptor(first), without_descriptor(second)
     xp = array_namespace(first.B, second.B)
     if isinstance(first.A, Diagonal) and isinstance(second.A, Diagonal) and first.A.paired == second.A.paired:
         A = Diagonal(_joined(xp, first.A.eigenvalues, second.A.eigenvalues, -1), first.A.paired)

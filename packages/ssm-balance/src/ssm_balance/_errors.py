@@ -9,6 +9,10 @@ class OrderError(BalanceError, ValueError):
     """The wanted order, energy or error cannot be had."""
 
 
+class SingularDescriptorError(BalanceError, ArithmeticError):
+    """E is singular, and the method needs a regular one."""
+
+
 class StabilityLossError(BalanceError, ArithmeticError):
     """Rounding has made the reduced system unstable; the cut is refused.
 

@@ -49,5 +49,5 @@ def hankel_singular_values(
     fixed = changed(system, chosen.constant) if differentiate else system
     require_stable(fixed)
     Z_P, Z_Q = gramian_factors(fixed, solver=solver, backend=backend)
-    hsv = singular_values_of_product(Z_P, Z_Q)
+    hsv = singular_values_of_product(Z_P, Z_Q, fixed.E)
     return with_gradient(hsv, Z_P, Z_Q, system, chosen) if differentiate else hsv

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ssm_gramians import Diagonal, StateSpace
+from ssm_gramians import StateSpace, Structure
 
 from ._arrays import in_double
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ._arrays import Array
+    from ._arrays import Array, Matrix
 
 
 def on_host(system: StateSpace) -> StateSpace:
@@ -28,6 +28,8 @@ def members(system: StateSpace) -> Iterator[StateSpace]:
 
 
 def _mapped(system: StateSpace, change: Callable[[Array], Array]) -> StateSpace:
-    A = system.A
-    A = Diagonal(change(A.eigenvalues), A.paired) if isinstance(A, Diagonal) else change(A)
-    return StateSpace(A, change(system.B), change(system.C), change(system.D), system.dt)
+    def moved(M: Matrix) -> Matrix:
+        return M.map(change) if isinstance(M, Structure) else change(M)
+
+    E = None if system.E is None else moved(system.E)
+    return StateSpace(moved(system.A), change(system.B), change(system.C), change(system.D), system.dt, E)

@@ -6,23 +6,24 @@ from typing import TYPE_CHECKING
 
 from array_api_compat import array_namespace
 
-from ssm_gramians import Diagonal, ShapeError, StateSpace
+from ssm_gramians import Diagonal, ShapeError, StateSpace, Structure
 
-from ._arrays import Array, adjoint, in_double, product
+from ._arrays import Array, adjoint, in_double, product, times
 
 if TYPE_CHECKING:
     from jaxtyping import Inexact
 
 
 def project(system: StateSpace, left: Inexact[Array, "*batch n r"], right: Inexact[Array, "*batch n r"]) -> StateSpace:
-    """(leftᴴ A right, leftᴴ B, C right, D), dense and in double precision.
+    """(leftᴴ A right, leftᴴ B, C right, D), dense and in double precision; leftᴴ E right must be the identity.
 
     Parameters
     ----------
     system
         The full system; a paired one in its real coordinates [Re x; Im x].
     left, right
-        Bases with leftᴴ right = I, shape (..., order, r); real for a paired system.
+        Bases with leftᴴ right = I (leftᴴ E right = I for a descriptor system), shape (..., order, r); real for a
+        paired system.
 
     Returns
     -------
@@ -43,7 +44,7 @@ def project(system: StateSpace, left: Inexact[Array, "*batch n r"], right: Inexa
     left, right = in_double(left), in_double(right)
     B, C, D = in_double(system.B), in_double(system.C), in_double(system.D)
     if not isinstance(system.A, Diagonal):
-        moved = product(in_double(system.A), right)
+        moved = times(system.A if isinstance(system.A, Structure) else in_double(system.A), right)
     else:
         if system.A.paired:
             left, right = _folded(left), _folded(right)

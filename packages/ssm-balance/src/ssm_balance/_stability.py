@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from array_api_compat import array_namespace
 
-from ssm_gramians import Diagonal, InstabilityError, NonFiniteError, StateSpace
+from ssm_gramians import InstabilityError, NonFiniteError, StateSpace, Structure
 
 from ._arrays import is_complex
+from ._descriptor import require_regular
 
 
 def require_finite(system: StateSpace) -> None:
     """Raise NonFiniteError if a matrix holds NaN or infinity."""
-    A = system.A.eigenvalues if isinstance(system.A, Diagonal) else system.A
-    for name, matrix in {"A": A, "B": system.B, "C": system.C, "D": system.D}.items():
-        xp = array_namespace(matrix)
-        if not bool(xp.all(xp.isfinite(matrix))):
-            msg = f"{name} holds NaN or infinity; want finite entries"
-            raise NonFiniteError(msg)
+    for name in ("A", "B", "C", "D", "E"):
+        matrix = getattr(system, name)
+        parts = matrix.arrays if isinstance(matrix, Structure) else () if matrix is None else (matrix,)
+        for part in parts:
+            xp = array_namespace(part)
+            if not bool(xp.all(xp.isfinite(part))):
+                msg = f"{name} holds NaN or infinity; want finite entries"
+                raise NonFiniteError(msg)
 
 
 def require_stable(system: StateSpace) -> None:
@@ -26,10 +29,14 @@ def require_stable(system: StateSpace) -> None:
     ------
     NonFiniteError
         If a matrix holds NaN or infinity.
+    SingularDescriptorError
+        If E is dense and singular to working precision.
     InstabilityError
         If a pole is on or outside the border of the stable region; it carries the worst.
     """
     require_finite(system)
+    if system.E is not None and not isinstance(system.E, Structure):
+        require_regular(system.E)
     pole = unstable_pole(system)
     if pole is not None:
         region = "|λ| < 1" if system.is_discrete else "Re λ < 0"

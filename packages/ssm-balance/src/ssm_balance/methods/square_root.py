@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 from ssm_gramians import StateSpace, gramian_factors
 
-from .._balance import balance
 from .._bounds import error_bound
-from .._errors import StabilityLossError
 from .._order import Order, selection_from
-from .._project import project
 from .._reduction import Reduction
-from .._stability import require_stable, unstable_pole
+from .._stability import require_stable
+from .._truncate import truncate
 
 if TYPE_CHECKING:
     from ssm_gramians import Backend, Solver
@@ -26,6 +24,7 @@ def balanced_truncation(
     *,
     energy: float | None = None,
     error: float | None = None,
+    balancing_free: bool = False,
     solver: Solver | None = None,
     backend: str | Backend | None = None,
 ) -> Reduction:
@@ -45,6 +44,8 @@ def balanced_truncation(
         Keep at least this fraction of Σσ, in (0, 1].
     error
         Allow at most this H∞ error.
+    balancing_free
+        Return the same reduced system in well-conditioned coordinates that are not balanced.
     solver, backend
         As for `ssm_gramians.gramian_factors`.
 
@@ -75,14 +76,6 @@ def balanced_truncation(
         rule.check(system.order)
     require_stable(system)
     Z_P, Z_Q = gramian_factors(system, solver=solver, backend=backend)
-    projection = balance(Z_P, Z_Q, rule)
-    reduced = project(system, projection.left, projection.right)
-    pole = unstable_pole(reduced)
-    if pole is not None:
-        msg = (
-            f"rounding made the reduced system of order {projection.order} unstable: eigenvalue {pole:.6g}; "
-            f"its smallest state is at the level of rounding: keep fewer states"
-        )
-        raise StabilityLossError(msg, pole)
-    bound = error_bound(projection.hsv, projection.order)
-    return Reduction(reduced, projection.hsv, projection.order, bound, projection.left, projection.right)
+    return truncate(
+        system, Z_P, Z_Q, rule, method="balanced truncation", bound=error_bound, balancing_free=balancing_free
+    )

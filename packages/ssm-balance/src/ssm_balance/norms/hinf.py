@@ -9,6 +9,7 @@ import numpy as np
 
 from ssm_gramians import StateSpace
 
+from .._descriptor import without_descriptor
 from .._errors import BalanceError
 from .._host import members, on_host
 from .._stability import require_stable
@@ -62,7 +63,7 @@ def hinf_norm(system: StateSpace, *, rtol: float = 1e-8) -> float | Float[np.nda
     """
     if not system.batch_shape:
         return hinf_bracket(system, rtol=rtol).lower
-    norms = [hinf_bracket(member, rtol=rtol).lower for member in members(on_host(system))]
+    norms = [hinf_bracket(member, rtol=rtol).lower for member in members(on_host(without_descriptor(system)))]
     return np.reshape(np.array(norms, dtype=float), system.batch_shape)
 
 
@@ -108,7 +109,7 @@ def hinf_bracket(system: StateSpace, *, rtol: float = 1e-8) -> GainBracket:
         raise BalanceError(msg)
     require_single(system)
     require_stable(system)
-    response = FrequencyResponse(on_host(system))
+    response = FrequencyResponse(on_host(without_descriptor(system)))
     lower, frequency = highest_peak(response)
     A, B, C, D, to_frequency = _in_continuous_time(response)
     while lower > 0:

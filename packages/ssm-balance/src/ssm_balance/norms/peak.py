@@ -8,6 +8,7 @@ import numpy as np
 
 from ssm_gramians import ShapeError, StateSpace
 
+from .._descriptor import without_descriptor
 from .._host import on_host
 from .._stability import require_stable
 from ._response import FrequencyResponse
@@ -48,7 +49,7 @@ def peak_gain(system: StateSpace, frequencies: Float[np.ndarray, " k"] | None = 
     """
     require_single(system)
     require_stable(system)
-    response = FrequencyResponse(on_host(system))
+    response = FrequencyResponse(on_host(without_descriptor(system)))
     if frequencies is None:
         return highest_peak(response)
     return _highest(response, np.atleast_1d(np.asarray(frequencies, dtype=float)))
