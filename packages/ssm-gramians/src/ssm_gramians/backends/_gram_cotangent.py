@@ -17,13 +17,14 @@ def gram_cotangent(Z: torch.Tensor, cotangent: torch.Tensor) -> torch.Tensor:
     $\bar Z = 2 S Z$. Of all dZ that belong to a dX the one that does not turn,
     $dZ = (I - P/2)\,dX\,Z^{+H}$ with $P = Z Z^+$, gives S = the Hermitian part of $(I - P/2)\,\bar Z Z^+$. Rows and
     columns of Z are scaled to length 1 first, so that small states and late columns keep their digits: a scaling only
-    picks another of the dZ.
+    picks another of the dZ. Directions of the scaled Z below $\sqrt\epsilon$ are taken as zero: through $Z^+$ they
+    would amplify the rounding of $\bar Z$ more than they, squared in X, can weigh.
     """
     xp = namespace(Z)
     rows = _lengths(Z, -1)
     columns = _lengths(Z / rows, -2)
     unit = Z / rows / columns
-    inverse = xp.linalg.pinv(unit, rtol=max(Z.shape[-2:]) * float(xp.finfo(Z.dtype).eps))
+    inverse = xp.linalg.pinv(unit, rtol=float(xp.finfo(Z.dtype).eps) ** 0.5)
     keep = identity(Z.shape[-2], like=Z) - (unit @ inverse) / 2
     S = (keep @ (rows * cotangent / columns) @ inverse) / rows / rows.mT
     return (S + adjoint(S)) / 2

@@ -67,12 +67,13 @@ class DifferentiableFactorization:
 
     def _solved(self, equation: Equation, there: _Solve, back: _Solve, opposite: Equation) -> Solution:
         solution = there(_frozen(equation).Q)
+        # the error that may be raised wants the size of a failure, without a graph
+        known = {} if solution.converged else {"residual": solution.residual}
         value = solution.value
         if self._backend.wants_gradient(*equation.arrays.values()):
             value = attach_gradient(equation, value, there, back if self._takes_dense else self._by_auto(opposite))
         attached = replace(solution, value=value, equation=equation)
-        if not solution.converged:  # the error that will be raised wants its size, without a graph
-            vars(attached)["residual"] = solution.residual
+        vars(attached).update(known)
         return attached
 
     def _by_auto(self, equation: Equation) -> _Solve:

@@ -37,11 +37,14 @@ class TorchHostBackend(TorchBackend):
     Tensors on the CPU get this backend, all others `TorchBackend`, since Torch itself has no Schur form.
     """
 
-    provides: ClassVar[frozenset[str]] = TorchBackend.provides | (ScipyBackend.provides - {"pivoted_cholesky"})
+    provides: ClassVar[frozenset[str]] = TorchBackend.provides | (
+        ScipyBackend.provides - {"pivoted_cholesky", "sparse"}
+    )
 
     pattern = _on_shared_memory(ScipyBackend.pattern)
     qz = _on_shared_memory(ScipyBackend.qz)
     schur = _on_shared_memory(ScipyBackend.schur)
+    triangular_gram = _on_shared_memory(ScipyBackend.triangular_gram)
     triangular_pencil = _on_shared_memory(ScipyBackend.triangular_pencil)
     triangular_stein = _on_shared_memory(ScipyBackend.triangular_stein)
     triangular_sylvester = _on_shared_memory(ScipyBackend.triangular_sylvester)
