@@ -3,6 +3,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
+import torch
 
 from ssm_gramians import (
     ConvergenceError,
@@ -222,3 +223,19 @@ def test_the_logarithm_of_almost_the_identity_keeps_its_digits(rng):
 def test_a_logarithm_on_its_cut_is_refused():
     with pytest.raises(ConvergenceError, match="zero or negative"):
         log_one_plus(np.array([[-2.0 + 0j]]), get_backend("scipy"))
+
+
+@DTS
+@pytest.mark.parametrize("dense", [True, False])
+def test_gradients_flow_through(dt, dense):
+    generator = torch.Generator().manual_seed(3)
+    slots = torch.tensor([-0.5 + 1j, -0.1 + 2j])
+    slots = torch.exp(slots * dt) if dt else slots
+    B = torch.randn(2, 1, dtype=torch.complex128, generator=generator)
+
+    def gramian(slots, B):
+        system = StateSpace(Diagonal(slots, True), B, B.mT, dt=dt)
+        return band_gramian(system.to_dense() if dense else system, (0.5, 2.0))
+
+    arguments = slots.to(torch.complex128).requires_grad_(), B.requires_grad_()
+    assert torch.autograd.gradcheck(gramian, arguments, fast_mode=True)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from ssm_gramians import (
     BartelsStewart,
@@ -148,3 +149,18 @@ def test_unstable_systems_are_refused():
 
     with pytest.raises(InstabilityError, match=r"0\.5"):
         cross_gramian(system)
+
+
+@DTS
+@pytest.mark.parametrize("dense", [True, False])
+def test_gradients_flow_through(dt, dense):
+    generator = torch.Generator().manual_seed(3)
+    slots = torch.tensor([-0.5 + 1j, -0.1 + 2j, -1.0 + 0j], dtype=torch.complex128)
+    slots = torch.exp(slots) if dt else slots
+    B = torch.randn(3, 2, dtype=torch.complex128, generator=generator)
+
+    def gramian(slots, B):
+        system = StateSpace(Diagonal(slots, True), B, B.mT, dt=dt)
+        return cross_gramian(system.to_dense() if dense else system)
+
+    assert torch.autograd.gradcheck(gramian, (slots.requires_grad_(), B.requires_grad_()))

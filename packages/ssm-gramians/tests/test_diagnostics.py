@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from scipy import sparse
 
 from ssm_gramians import (
@@ -247,3 +248,13 @@ def test_the_slowest_pole_of_a_sparse_pencil(rng):
 
     assert pole.real == pytest.approx(max(np.linalg.eigvals(np.linalg.solve(E.toarray(), A.toarray())).real), rel=1e-6)
     assert complex(slowest_pole(Sparse(A / 4), None, discrete=True)).real == pytest.approx(-1.0, abs=1e-4)
+
+
+def test_a_tensor_with_a_gradient_is_diagnosed_as_its_numbers(rng):
+    A = torch.tensor(stable(rng), requires_grad=True)
+    equation = Lyapunov(A, torch.eye(5, dtype=torch.float64))
+
+    found = diagnose(equation, solve(equation))
+
+    assert not found.error.requires_grad
+    assert "14 digits" in str(found)

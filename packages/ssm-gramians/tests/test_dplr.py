@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from scipy import linalg
 
 from ssm_gramians import (
@@ -183,3 +184,13 @@ def test_the_response_of_a_system_is_that_of_the_dense_one(asarray, rng):
     system = StateSpace(A.map(asarray), B, C)
 
     assert_close(system.transfer_function(points), system.to_dense().transfer_function(points), rtol=1e-12)
+
+
+def test_gradients_flow_through_woodbury(rng):
+    A, Q = matrix(rng, n=3)
+    tensors = [torch.tensor(M, requires_grad=True) for M in (*A.arrays, Q)]
+
+    def solution(values, U, V, Q):
+        return solve(Lyapunov(DiagonalPlusLowRank(values, U, V), Q), Woodbury()).value
+
+    assert torch.autograd.gradcheck(solution, tensors)

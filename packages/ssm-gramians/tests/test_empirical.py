@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from ssm_gramians import DtypeError, EmpiricalGramian, ShapeError, StateSpace, controllability_gramian, empirical_factor
 from ssm_gramians.testing import as_numpy, assert_close, assert_same_kind
@@ -173,3 +174,10 @@ def test_bad_arguments_are_refused(rng):
         empirical_factor(np.ones((5, 3), int))
     with pytest.raises(ShapeError, match="same batch, order and kind"):
         EmpiricalGramian.of(states).merge(EmpiricalGramian.of(states, centred=True))
+
+
+@pytest.mark.parametrize("samples", [2, 8])
+def test_gradients_flow_through(rng, samples):
+    states = torch.tensor(normal(rng, samples, 3), requires_grad=True)
+
+    assert torch.autograd.gradcheck(lambda x: EmpiricalGramian.of(x).gramian(), (states,))

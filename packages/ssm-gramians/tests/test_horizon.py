@@ -3,6 +3,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
+import torch
 from scipy import linalg
 
 from ssm_gramians import ConvergenceError, Diagonal
@@ -141,3 +142,26 @@ def test_every_entry_of_a_modal_gramian_is_right(average):
             exact = mpmath.mpf(T) if z == 0 else T * mpmath.expm1(z) / z
             exact = exact if not average else T / 2.0 if z == 0 else T * (mpmath.expm1(z) - z) / z**2
             assert abs(mpmath.mpc(complex(P[i, j])) / exact - 1) < 1e-14
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_gradients_flow_through_factors(average):
+    generator = torch.Generator().manual_seed(3)
+    A, B = (torch.randn(3, 3, dtype=torch.float64, generator=generator).requires_grad_() for _ in range(2))
+
+    def gramian(A, B):
+        Z = continuous_horizon_factor(A, B, 1.5, average=average)
+        return Z @ Z.mT
+
+    assert torch.autograd.gradcheck(gramian, (A, B))
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_gradients_flow_through_modes_that_do_not_decay(average):
+    slots = torch.tensor([0j, 1j, -1.0 + 0j], dtype=torch.complex128).requires_grad_()
+    Q = torch.ones(3, 3, dtype=torch.complex128)
+
+    def gramian(slots):
+        return weigh_modes(Diagonal(slots), Q, exponential_weighting(1.5, average=average))
+
+    assert torch.autograd.gradcheck(gramian, (slots,))

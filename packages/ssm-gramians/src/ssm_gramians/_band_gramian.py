@@ -71,7 +71,7 @@ def band_gramian(
     if isinstance(system.A, Diagonal):
         return _of_modes(system, bands_of(band, system.dt))
     A, B = _plain(system, chosen)
-    size = 1.0 if 0 in A.shape else float(namespace(A).max(chosen.norm(A)))
+    size = 1.0 if 0 in A.shape else float(namespace(A).max(chosen.norm(chosen.constant(A))))
     try:
         Q = band_right_side(A, B, bands_of(band, system.dt, size), chosen)
     except (ConvergenceError, SingularEquationError) as error:
@@ -130,7 +130,7 @@ def nearest_semidefinite(P: Inexact[Array, "*batch n n"], backend: Backend) -> I
     """
     xp = namespace(P)
     P = (P + adjoint(P)) / 2
-    values, vectors = xp.linalg.eigh(P)
+    values, vectors = xp.linalg.eigh(backend.constant(P))
     if 0 in P.shape or bool(xp.all(values >= 0)):
         return P
     worst = float(xp.min(values[..., 0] / xp.max(xp.abs(values), axis=-1)))
@@ -140,7 +140,7 @@ def nearest_semidefinite(P: Inexact[Array, "*batch n n"], backend: Backend) -> I
         )
         raise ConvergenceError(msg)
     root = vectors * xp.astype(xp.sqrt(xp.clip(values, 0.0)), P.dtype)[..., None, :]
-    return root @ adjoint(root)
+    return backend.with_gradient(root @ adjoint(root), P)
 
 
 def _plain(system: StateSpace, backend: Backend) -> tuple[Array, Array]:

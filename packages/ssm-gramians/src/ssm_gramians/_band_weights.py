@@ -77,4 +77,4 @@ def _log_quotient(z: Array, gain: Array, angle: Array) -> Array:
     series = (size < 1e-3 * float(xp.finfo(x.dtype).eps) ** 0.25) & (winding == 0)
     safe = xp.where(series | (z == 0), xp.ones_like(z), z)
     quotient = xp.where(series, 1 - z / 2 + z * z / 3, value / safe)
-    return xp.where((z == 0) & ~series, float("nan") * quotient, quotient)
+    return xp.where((z == 0) & ~series, xp.full_like(quotient, float("nan")), quotient)

@@ -11,6 +11,7 @@ from ._errors import ShapeError
 from ._solve import solve
 from ._stability import check_stability
 from ._structure import to_dense
+from ._untraced import untraced
 from .backends import Backend, get_backend
 from .solvers import Solver
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ._system import StateSpace
 
 
+@untraced
 def cross_gramian(
     system: StateSpace, *, solver: Solver | None = None, backend: str | Backend | None = None
 ) -> Inexact[Array, "*batch order order"]:

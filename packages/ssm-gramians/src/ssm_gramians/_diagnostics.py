@@ -14,7 +14,9 @@ from ._separation import separation
 from ._slowest_pole import growth, slowest_pole
 from ._solution import Solution
 from ._solve import factor
-from ._structure import kind_of, to_dense
+from ._structure import kind_of, map_arrays, to_dense
+from ._untraced import untraced
+from .backends import get_backend
 
 if TYPE_CHECKING:
     from jaxtyping import Complex, Float, Inexact
@@ -115,6 +117,7 @@ class Diagnosis:
         return f"indefinite: an eigenvalue of {worst:.1e} of the largest" if worst < -limit else None
 
 
+@untraced
 def diagnose(
     equation: Equation,
     X: Solution | Inexact[Array, "*batch n m"] | Gram,
@@ -138,7 +141,8 @@ def diagnose(
     backend
         A name or a `Backend`; by the type of the arrays if None.
     """
-    value = X.value if isinstance(X, Solution) else X
+    chosen = get_backend(next(reversed(equation.arrays.values())) if backend is None else backend)
+    equation, value = _constant(equation, X.value if isinstance(X, Solution) else X, chosen)
     array = value.Z if isinstance(value, Gram) else value
     xp, hermitian = namespace(array), isinstance(equation, Lyapunov | Stein)
     eps, residual = float(xp.finfo(array.dtype).eps), relative_residual(equation, value)
@@ -153,6 +157,16 @@ def diagnose(
         lowest = _lowest(value) if hermitian and not isinstance(value, Gram) else None
     factored = isinstance(value, Gram)
     return Diagnosis(equation.name, value.shape[-2], factored, eps, size, residual, slowest, sep, error, lowest)
+
+
+def _constant(equation: Equation, value: Array | Gram, backend: Backend) -> tuple[Equation, Array | Gram]:
+    """Return the equation and the value without gradients."""
+
+    def plain(side: Array | Gram | None) -> Any:
+        return Gram(backend.constant(side.Z)) if isinstance(side, Gram) else backend.constant(side)
+
+    matrices: dict[str, Any] = {name: map_arrays(M, backend.constant) for name, M in equation.matrices.items()}
+    return type(equation)(**matrices, Q=plain(equation.Q)), plain(value)
 
 
 def _error(equation: Equation, value: Array | Gram, sep: Array) -> Array:

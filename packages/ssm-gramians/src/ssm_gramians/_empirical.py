@@ -9,6 +9,7 @@ import array_api_compat
 
 from ._arrays import Array, adjoint, check_floating, imag, namespace, promote, real
 from ._errors import DtypeError, ShapeError
+from ._untraced import untraced
 from .solvers.factored_smith import compress
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ class EmpiricalGramian:
         return Z @ adjoint(Z)
 
 
+@untraced
 def empirical_factor(
     states: Inexact[Array, "*batch samples n"],
     *,

@@ -12,6 +12,7 @@ import numpy as np
 
 from ._arrays import Array, conj, identity, imag, is_complex, join, namespace, promote, real
 from ._errors import ConvergenceError
+from .backends import get_backend
 from .solvers.closed_form import Weighting
 from .solvers.factored_smith import compress
 
@@ -89,7 +90,7 @@ def _doublings(A: Array, horizon: float) -> int:
     xp = namespace(A)
     if 0 in A.shape:
         return 0
-    size = xp.abs(A)
+    size = xp.abs(get_backend(A).constant(A))
     bound = xp.max(xp.sum(size, axis=-1), axis=-1) * xp.max(xp.sum(size, axis=-2), axis=-1)  # >= ||A||_2^2
     reach = 2 * horizon * float(xp.max(bound)) ** 0.5
     return max(0, ceil(log2(reach))) if reach > 0 else 0

@@ -47,7 +47,7 @@ def log_one_plus(X: Complex[Array, "*batch n n"], backend: Backend) -> Complex[A
     xp = namespace(X)
     eye = identity(X.shape[-1], like=X) + xp.zeros_like(X)
     roots = 0
-    while 0 not in X.shape and float(xp.max(backend.norm(X))) > _SMALL:
+    while 0 not in X.shape and _size(X, backend) > _SMALL:
         if roots == _ROOTS:
             raise ConvergenceError(_ON_CUT)
         X, roots = _over(X, eye + _square_root(eye + X, eye, backend), backend), roots + 1
@@ -71,10 +71,15 @@ def _square_root(M: Array, eye: Array, backend: Backend) -> Array:
         mu = xp.astype(xp.sqrt(scale), M.dtype)
         root = (mu * root + root @ inverse / mu) / 2
         product = eye / 2 + (mu * mu * product + inverse / (mu * mu)) / 4
-        last, change = change, float(xp.max(backend.norm(product - eye)))
+        last, change = change, _size(product - eye, backend)
         if change <= 1e-2 and change >= last / 2:  # converges quadratically, then stagnates at rounding
             return root
     raise ConvergenceError(_ON_CUT)
+
+
+def _size(X: Array, backend: Backend) -> float:
+    """Return the largest norm of a batch."""
+    return float(namespace(X).max(backend.norm(backend.constant(X))))
 
 
 def _over(X: Array, M: Array, backend: Backend) -> Array:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ._arrays import Array, adjoint, check_finite, check_floating, is_complex, namespace, promote
 from ._diagonal import Diagonal
 from ._errors import DtypeError, ShapeError
+from ._untraced import untraced
 from .backends import get_backend
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ._system import StateSpace
 
 
+@untraced
 def weighted(
     system: StateSpace,
     *,
