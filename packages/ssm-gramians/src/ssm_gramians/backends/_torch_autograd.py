@@ -14,10 +14,10 @@ from functools import reduce
 from typing import Any, TypeAlias
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from .._arrays import adjoint, promote
 from .._equations import Equation, RightSide
+from .._errors import UnsupportedError
 from .._gram import Gram
 from .._solution import Solution
 from .._structure import map_arrays
@@ -113,13 +113,27 @@ class Twin(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: torch.Tensor, twin: torch.Tensor) -> torch.Tensor:
         """Return the value."""
+        ctx.save_for_backward(twin)
         return value.view_as(value)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, cotangent: torch.Tensor) -> tuple[None, torch.Tensor]:
-        """Hand the cotangent to the twin."""
-        return None, cotangent
+        """Hand the cotangent to the twin, whose second derivatives are none of the value's."""
+        (twin,) = ctx.saved_tensors
+        return None, cotangent + _Barrier.apply(twin) if torch.is_grad_enabled() else cotangent
+
+
+class _Barrier(torch.autograd.Function):
+    """Zero, which cannot be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, twin: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(twin)
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: torch.Tensor) -> torch.Tensor:
+        msg = "this value has first derivatives only; want a loss whose gradient is not differentiated again"
+        raise UnsupportedError(msg)
 
 
 class _Implicit(torch.autograd.Function):
