@@ -9,7 +9,7 @@ from .._errors import SingularEquationError, UnsupportedError
 from .._unit_circle import one_minus_product
 
 if TYPE_CHECKING:
-    from jaxtyping import Complex, Float, Inexact
+    from jaxtyping import Complex, Float, Inexact, Int
 
     from .._equations import Equation
     from .._solution import Solution
@@ -29,9 +29,12 @@ class Backend:
     `"qz"`                    `qz(A, E)` and `triangular_pencil(left, right, sign, Q)`
     `"pattern"`               `pattern(A)`: bandwidths and independent blocks
     `"sparse"`                NumPy arrays, so that SciPy's sparse matrices and factorisations serve
-    `"triangular"`            `triangular_sylvester(S, T, Q)` and `triangular_stein(S, T, Q)`
+    `"triangular"`            `triangular_sylvester(S, T, Q)`, `triangular_stein(S, T, Q)`, `triangular_gram(S, B)`
+    `"hammarling"`            `hammarling(A, B)`: the factor of a Gramian
     `"pivoted_cholesky"`      `factor(X)` by Cholesky, with diagonal pivoting where X is singular
     `"diagonal_kernel"`       `stein_quotient`, `lyapunov_quotient`, `paired_stein`: each one fused loop
+    `"smith_kernel"`          `smith_sums`: the squared Smith sums of a batch of small systems, one loop
+    `"cauchy_kernel"`         `eliminate_modes`, `eliminate_rows`: the elimination of `Cauchy` in compiled loops
     `"autograd"`              gradients flow through every solve; `constant`, `wants_gradient`, `with_gradient`
     ========================  =================================================================================
 
@@ -91,6 +94,24 @@ class Backend:
         r"""Return X with $A X A^T - X + Q = 0$ for the real A of the paired slots, and a real Q."""
         raise lacking(self, "diagonal_kernel")
 
+    def smith_sums(
+        self, A: Inexact[Array, "batch n n"], Q: Inexact[Array, "batch n n"], *, rtol: float, max_steps: int
+    ) -> tuple[Inexact[Array, "batch n n"], Float[Array, " batch"], Int[Array, " batch"], Int[Array, " batch"]]:
+        r"""Return $\sum_k A^k Q (A^k)^H$, relative residuals, steps, outcomes (0 good, 1 too slow, 2 diverged)."""
+        raise lacking(self, "smith_kernel")
+
+    def eliminate_modes(
+        self, kind: int, paired: bool, x: Array, margin: Array, g: Inexact[Array, "*batch n"]
+    ) -> Any:
+        """Return an elimination of modes with one input, with `advance`, `traces` and `factor`."""
+        raise lacking(self, "cauchy_kernel")
+
+    def eliminate_rows(
+        self, kind: int, paired: bool, x: Any, G: Any, margin: Array, noise: Array
+    ) -> tuple[Array, Array]:
+        """Return columns and pivots of the elimination of modes with several inputs, in twice the precision."""
+        raise lacking(self, "cauchy_kernel")
+
     def solve(self, A: Inexact[Array, "*batch n n"], B: Inexact[Array, "*batch n k"]) -> Inexact[Array, "*batch n k"]:
         """Return X with A X = B.
 
@@ -123,6 +144,32 @@ class Backend:
     ) -> Inexact[Array, "n m"]:
         r"""Return X with $S X T^H - X + Q = 0$ for small upper (quasi-)triangular S and T."""
         raise lacking(self, "triangular")
+
+    def triangular_gram(
+        self, S: Inexact[Array, "n n"], B: Inexact[Array, "n m"], *, discrete: bool
+    ) -> tuple[Inexact[Array, "n n"], Inexact[Array, "n m"], Inexact[Array, "n n"]]:
+        r"""Return Z, $Z^{-1} B$ and $Z^{-1} S Z$, where $Z Z^H$ solves the equation of a small S and $B B^H$.
+
+        Z is upper triangular with a positive diagonal. Lyapunov or, if discrete, Stein.
+
+        Raises
+        ------
+        InstabilityError
+            If S is not stable.
+        """
+        raise lacking(self, "triangular")
+
+    def hammarling(
+        self, A: Inexact[Array, "n n"], B: Inexact[Array, "n m"], *, discrete: bool
+    ) -> Inexact[Array, "n k"]:
+        r"""Return Z with $X = Z Z^H$ for $Q = B B^H$ and a stable A, of whatever structure.
+
+        Raises
+        ------
+        InstabilityError
+            If A is not stable.
+        """
+        raise lacking(self, "hammarling")
 
     def qz(
         self, A: Inexact[Array, "n n"], E: Inexact[Array, "n n"]
@@ -182,7 +229,7 @@ def _quotient(G: Array, denominator: Array) -> Array:
     xp = namespace(G)
     zero = denominator == 0
     safe = xp.where(zero, xp.ones_like(denominator), denominator)
-    return xp.where(zero, xp.asarray(float("nan"), dtype=G.dtype), G / safe)
+    return xp.where(zero, float("nan") * safe[..., :1], G / safe)
 
 
 def unit_diagonal(X: Inexact[Array, "*batch n n"]) -> tuple[Float[Array, "*batch n"], Inexact[Array, "*batch n n"]]:

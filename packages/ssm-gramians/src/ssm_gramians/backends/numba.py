@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numba
 import numpy as np
 
 from .._unit_circle import one_minus_square
+from ._cauchy_elimination import Elimination, eliminate_rows
+from ._smith_kernels import smith_sums
 from .scipy import ScipyBackend
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ class NumbaBackend(ScipyBackend):
     """
 
     name: ClassVar[str] = "numba"
-    provides: ClassVar[frozenset[str]] = ScipyBackend.provides | {"diagonal_kernel"}
+    provides: ClassVar[frozenset[str]] = ScipyBackend.provides | {"diagonal_kernel", "smith_kernel", "cauchy_kernel"}
 
     def stein_quotient(
         self, G: Inexact[Array, "*batch n n"], a: Inexact[Array, "*batch n"], b: Inexact[Array, "*batch n"]
@@ -44,6 +46,24 @@ class NumbaBackend(ScipyBackend):
         for index in np.ndindex(Q.shape[:-2]):
             _paired_stein_kernel(Q[index], slots[index].real, slots[index].imag, margin[index], out[index])
         return out
+
+    def smith_sums(
+        self, A: Inexact[Array, "batch n n"], Q: Inexact[Array, "batch n n"], *, rtol: float, max_steps: int
+    ) -> tuple[Array, Array, Array, Array]:
+        r"""Return $\sum_k A^k Q (A^k)^H$, the relative residuals, the steps and the outcomes, one system a core."""
+        return smith_sums(A, Q, rtol=rtol, max_steps=max_steps)
+
+    def eliminate_modes(
+        self, kind: int, paired: bool, x: Array, margin: Array, g: Inexact[Array, "*batch n"]
+    ) -> Elimination:
+        """Return an elimination of modes with one input, with `advance`, `traces` and `factor`."""
+        return Elimination(kind, paired, x, margin, g)
+
+    def eliminate_rows(
+        self, kind: int, paired: bool, x: Any, G: Any, margin: Array, noise: Array
+    ) -> tuple[Array, Array]:
+        """Return columns and pivots of the elimination of modes with several inputs, in twice the precision."""
+        return eliminate_rows(kind, paired, x, G, margin, noise)
 
 
 def _run(kernel: Array, G: Array, a: Array, b: Array, *margins: Array) -> Array:

@@ -2,33 +2,96 @@
 
 from __future__ import annotations
 
+from math import ceil, log, log2
 from typing import TYPE_CHECKING
 
-from .._arrays import Array, adjoint, namespace
+import numpy as np
+
+from .._arrays import Array, adjoint, namespace, promote
+from .._solution import Status
 from ..backends import Backend
+from ._doubling import square_norm
+from ._powers import Powers
 
 if TYPE_CHECKING:
     from jaxtyping import Inexact
+
+_ENOUGH = 16  # terms from which the rate of decay may be read
 
 
 def stein_factor(
     A: Inexact[Array, "*batch n n"], B: Inexact[Array, "*batch n m"], backend: Backend, *, max_steps: int = 50
 ) -> Inexact[Array, "*batch n k"] | None:
-    r"""Return Z with $A Z Z^H A^H - Z Z^H + B B^H = 0$, without ever forming $Z Z^H$; None if it does not converge.
+    r"""Return Z with $A Z Z^H A^H - Z Z^H + B B^H = 0$, every column kept; None if it does not converge."""
+    xp = namespace(A)
+    powers = Powers(xp.reshape(A, (-1, *A.shape[-2:])), rtol=backend.eps(A), max_steps=max_steps)
+    right = xp.reshape(B, (powers[0].shape[0], *B.shape[-2:]))
+    Z, status, _ = summed_factor(powers, right, backend, dual=False, truncate=0.0)
+    return xp.reshape(Z, (*A.shape[:-2], *Z.shape[-2:])) if status is Status.CONVERGED else None
 
-    $Z \leftarrow [Z, M Z]$, compressed to n columns by a QR decomposition of $Z^H$, which keeps the digits of each row.
+
+def summed_factor(
+    powers: Powers, B: Inexact[Array, "batch n m"], backend: Backend, *, dual: bool, truncate: float | None
+) -> tuple[Inexact[Array, "batch n k"], Status, int]:
+    r"""Return Z with $Z Z^H = \sum_k A^k B (A^k B)^H$, or that of the adjoint, how it ended, and the doublings.
+
+    A term costs n^2 m and a squaring n^3: terms are taken one by one until Z is square, and doubled only then. A step
+    that is smaller than rtol relative to Z ends the sum, and steps that shrink too slowly for `max_steps` do, too.
     """
-    eps = backend.eps(A)
-    Z, power = B, A
-    for _ in range(max_steps):
-        step = power @ Z
-        Z, power = compress(step, Z), power @ power
-        size, change, gain = backend.norm(Z), backend.norm(step), backend.norm(power)
-        if bool(namespace(A).all((change <= eps * size) & (gain < 1))):
-            return Z
-        if not bool(namespace(A).all(gain < 1 / eps)):
-            return None
-    return None
+    drop = 10 * B.shape[-2] * backend.eps(B) if truncate is None else truncate  # what rounding leaves, and some
+    most, single = powers.max_steps, int(log2(max(1, B.shape[-2] // max(1, B.shape[-1]))))
+    Z, done, doublings = _single_terms(powers, B, backend, dual=dual, count=2 ** min(single, most))
+    if done:
+        return revealed(Z, drop), Status.CONVERGED, doublings
+    if doublings > most:
+        return Z, Status.STEPS_EXHAUSTED, min(single, most)
+    for k in range(min(single, most), most):
+        Z, status = _doubled(powers, k, Z, backend, dual=dual)
+        if status is Status.CONVERGED:
+            return revealed(Z, drop), status, k + 1
+        if status is Status.DIVERGED:
+            return Z, status, k
+        if 2 * Z.shape[-1] <= Z.shape[-2]:  # the decomposition costs less than the next product
+            Z = revealed(Z, drop)
+    return Z, Status.STEPS_EXHAUSTED, most
+
+
+def _doubled(powers: Powers, k: int, Z: Array, backend: Backend, *, dual: bool) -> tuple[Array, Status]:
+    """Return the factor of the first 2^(k+1) terms from that of the first 2^k."""
+    xp = namespace(Z)
+    with np.errstate(all="ignore"):  # what overflows has diverged, and says so
+        M, Z = promote(adjoint(powers[k]) if dual else powers[k], Z)
+        step = M @ Z
+        change, size = backend.norm(step), backend.norm(Z)
+        if not bool(xp.all(powers.alive(k)) & xp.all(xp.isfinite(change))):
+            return Z, Status.DIVERGED
+        done = bool(xp.all((change <= powers.rtol * size) & (square_norm(M) < 1)))
+    return compress(step, Z), Status.CONVERGED if done else Status.STEPS_EXHAUSTED
+
+
+def _single_terms(powers: Powers, B: Array, backend: Backend, *, dual: bool, count: int) -> tuple[Array, bool, int]:
+    """Return [B, AB, ...] of `count` terms at most, whether they were enough, and how many doublings it takes."""
+    xp = namespace(B)
+    M, W = promote(adjoint(powers[0]) if dual else powers[0], B)
+    terms, norms, total = [W], [backend.norm(W)], backend.norm(W)
+    while len(terms) < count:
+        W = M @ W
+        terms.append(W)
+        norms.append(backend.norm(W))
+        total = xp.hypot(total, norms[-1])
+        if bool(xp.all(norms[-1] <= powers.rtol * total)):
+            return xp.concat(terms, axis=-1), True, len(terms).bit_length()
+    return xp.concat(terms, axis=-1), False, _doublings(norms, powers.rtol)
+
+
+def _doublings(norms: list[Array], rtol: float) -> int:
+    """Return how many doublings the slowest system will need if its terms go on shrinking as they do; 0: unknown."""
+    late, early, xp = norms[-1], norms[len(norms) // 2 - 1], namespace(norms[-1])
+    shrinks = (late > 0) & (late < early)
+    if len(norms) < _ENOUGH or not bool(xp.any(shrinks)):
+        return 0
+    rate = float(xp.max(xp.where(shrinks, late / early, xp.zeros_like(late))))
+    return ceil(log2(max(1.0, log(rtol) / log(rate) * (len(norms) // 2))))
 
 
 def horizon_factor(
@@ -53,3 +116,15 @@ def compress(*factors: Inexact[Array, "*batch n k"]) -> Inexact[Array, "*batch n
     xp = namespace(*factors)
     Z = xp.concat(factors, axis=-1)
     return Z if Z.shape[-1] <= Z.shape[-2] else adjoint(xp.linalg.qr(adjoint(Z), mode="reduced")[1])
+
+
+def revealed(Z: Inexact[Array, "*batch n k"], rtol: float) -> Inexact[Array, "*batch n r"]:
+    r"""Return a factor of $Z Z^H$ with as few columns as its rank, to a tolerance relative to the norm of each row."""
+    if rtol == 0 or 0 in Z.shape:
+        return Z
+    xp = namespace(Z)
+    rows = xp.linalg.vector_norm(Z, axis=-1, keepdims=True)
+    scale = xp.astype(xp.where(rows > 0, rows, xp.ones_like(rows)), Z.dtype)
+    U, s, _ = xp.linalg.svd(Z / scale, full_matrices=False)
+    rank = max(1, int(xp.max(xp.count_nonzero(s > rtol * s[..., :1], axis=-1))))
+    return scale * U[..., :rank] * xp.astype(s[..., None, :rank], Z.dtype)

@@ -25,6 +25,7 @@ WORDS = frozenset(
         "pivoted_cholesky",
         "qz",
         "schur",
+        "smith_kernel",
         "sparse",
         "triangular",
     }
@@ -33,11 +34,13 @@ _OVERRIDES = {
     "autograd": ("wants_gradient", "constant", "with_gradient"),
     "diagonal_kernel": ("stein_quotient", "lyapunov_quotient", "paired_stein"),
     "eigenvalues": ("eigenvalues",),
+    "hammarling": ("hammarling",),
     "pattern": ("pattern",),
     "pivoted_cholesky": ("factor",),
     "qz": ("qz", "triangular_pencil"),
     "schur": ("schur",),
-    "triangular": ("triangular_sylvester", "triangular_stein"),
+    "smith_kernel": ("smith_sums",),
+    "triangular": ("triangular_sylvester", "triangular_stein", "triangular_gram"),
 }
 
 

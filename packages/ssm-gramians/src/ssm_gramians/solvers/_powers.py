@@ -1,0 +1,64 @@
+"""The powers of A that squared Smith needs, kept for the next right-hand side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._arrays import Array, adjoint, namespace, promote
+from ._doubling import CONVERGED, DIVERGED, EXHAUSTED, has_grown, square_norm
+
+if TYPE_CHECKING:
+    from jaxtyping import Inexact, Int
+
+
+class Powers:
+    r"""$A, A^2, A^4, \dots$ of a flat batch, squared when first asked for.
+
+    Parameters
+    ----------
+    A
+        The matrices.
+    rtol
+        Powers are needed until $\lVert A^{2^k}\rVert_F^4$ is below it.
+    max_steps
+        Number of powers at most.
+    """
+
+    def __init__(self, A: Inexact[Array, "batch n n"], *, rtol: float, max_steps: int) -> None:
+        self._found, self.rtol, self.max_steps = [A], rtol, max_steps
+        self._alive = [~has_grown(square_norm(A))]
+
+    def __getitem__(self, k: int) -> Inexact[Array, "batch n n"]:
+        """Return the power 2^k; zero where a lower one has grown beyond hope, so that sums stay finite."""
+        xp = namespace(self._found[0])
+        with np.errstate(all="ignore"):
+            while len(self._found) <= k:
+                M = xp.where(self._alive[-1][:, None, None], self._found[-1], xp.zeros_like(self._found[-1]))
+                self._found.append(M @ M)
+                self._alive.append(self._alive[-1] & ~has_grown(square_norm(self._found[-1])))
+        return self._found[k]
+
+    def is_last(self, k: int) -> bool:
+        """Say whether no system needs a power beyond this one."""
+        with np.errstate(all="ignore"):
+            return bool(namespace(self[k]).all((square_norm(self[k]) ** 2 <= self.rtol) | ~self.alive(k)))
+
+    def alive(self, k: int) -> Array:
+        """Say for each system whether its powers up to 2^k have not grown beyond hope."""
+        self[k]
+        return self._alive[k]
+
+    def sum(self, Q: Inexact[Array, "batch n n"], *, dual: bool) -> tuple[Array, Int[Array, " batch"], int]:
+        r"""Return $\sum_k A^k Q (A^k)^H$, or that of the adjoint, the outcome of each system, and the steps."""
+        X, steps, last, xp = Q, 0, False, namespace(Q)
+        while steps < self.max_steps and not last:
+            M = adjoint(self[steps]) if dual else self[steps]
+            last, steps = self.is_last(steps), steps + 1
+            with np.errstate(all="ignore"):
+                M, X = promote(M, X)
+                X = X + M @ X @ adjoint(M)
+        alive = self.alive(max(0, steps - 1))
+        good = xp.full_like(alive, CONVERGED if last else EXHAUSTED, dtype=xp.int64)
+        return X, xp.where(alive, good, xp.full_like(good, DIVERGED)), steps
