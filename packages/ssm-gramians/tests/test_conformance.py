@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from ssm_gramians import Auto, BartelsStewart, ClosedForm, Kronecker, SquaredSmith, available_backends, get_backend
+from ssm_gramians import (
+    Auto,
+    BartelsStewart,
+    ClosedForm,
+    Hammarling,
+    Kronecker,
+    SquaredSmith,
+    available_backends,
+    get_backend,
+)
 from ssm_gramians.testing import BackendConformance, SolverConformance
 
 
@@ -17,8 +26,23 @@ def read_only(array):
     return array
 
 
-MAKERS = {"array": array_api_strict.asarray, "numba": read_only, "scipy": read_only, "torch": torch.tensor}
-SOLVERS = (Auto(), BartelsStewart(), BartelsStewart(leaf=2), ClosedForm(), Kronecker(), SquaredSmith())
+MAKERS = {
+    "array": array_api_strict.asarray,
+    "numba": read_only,
+    "scipy": read_only,
+    "slycot": read_only,
+    "torch": torch.tensor,
+}
+SOLVERS = (
+    Auto(),
+    BartelsStewart(),
+    BartelsStewart(leaf=2),
+    ClosedForm(),
+    Hammarling(),
+    Hammarling(leaf=2, native=False),
+    Kronecker(),
+    SquaredSmith(),
+)
 
 for name in available_backends():
 
@@ -36,13 +60,13 @@ for solver, name in itertools.product(SOLVERS, available_backends()):
 
     class _Solver(SolverConformance):
         backend = name
-        iterative = isinstance(solver, SquaredSmith) or (isinstance(solver, Auto) and name == "array")
+        iterative = isinstance(solver, Hammarling | SquaredSmith) or (isinstance(solver, Auto) and name == "array")
 
         def asarray(self, array):
             return MAKERS[self.backend](array)
 
     _Solver.solver = solver
-    suffix = "_small_leaf" if solver == BartelsStewart(leaf=2) else ""
+    suffix = "_small_leaf" if getattr(solver, "leaf", None) == 2 else ""
     globals()[f"TestSolver_{type(solver).__name__}{suffix}_{name}"] = _Solver
 
 del _Backend, _Solver  # only the named subclasses are collected

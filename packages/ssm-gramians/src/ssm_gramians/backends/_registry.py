@@ -26,6 +26,7 @@ _BUILT_IN = {
     "cupy": _Entry("ssm_gramians.backends.cupy:CupyBackend", 'pip install "ssm-gramians[cupy]"'),
     "numba": _Entry("ssm_gramians.backends.numba:NumbaBackend", 'pip install "ssm-gramians[numba]"'),
     "scipy": _Entry("ssm_gramians.backends.scipy:ScipyBackend", "pip install scipy"),
+    "slycot": _Entry("ssm_gramians.backends.slycot:SlycotBackend", 'pip install "ssm-gramians[slycot]"'),
     "torch": _Entry("ssm_gramians.backends.torch:TorchBackend", 'pip install "ssm-gramians[torch]"'),
 }
 _registered: dict[str, _Entry] = {}

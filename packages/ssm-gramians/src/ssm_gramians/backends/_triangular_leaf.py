@@ -7,7 +7,8 @@ is solved a column at a time.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from functools import cache
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy import linalg
@@ -20,6 +21,13 @@ _SHIFTS = np.array([0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0])
 _TURNS = np.exp(0.25j * np.pi * np.arange(8))
 
 
+@cache
+def lapack(name: str, dtype: Any) -> Any:
+    """Return LAPACK's routine for this type; to look it up anew costs as much as a solve of order 20."""
+    (routine,) = linalg.get_lapack_funcs((name,), dtype=dtype)
+    return routine
+
+
 def sylvester(S: Array, T: Array, G: Array) -> Array:
     r"""Return X with $S X + X T^H + G = 0$.
 
@@ -28,8 +36,7 @@ def sylvester(S: Array, T: Array, G: Array) -> Array:
     SingularEquationError
         If two eigenvalues cancel to working precision.
     """
-    (trsyl,) = linalg.get_lapack_funcs(("trsyl",), (S, T, G))
-    X, scale, info = trsyl(S, T, G, tranb="C")
+    X, scale, info = lapack("trsyl", np.result_type(S, T, G))(S, T, G, tranb="C")
     if info != 0 or scale == 0:
         msg = "two eigenvalues cancel to working precision: there is no unique X"
         raise SingularEquationError(msg)
@@ -99,7 +106,7 @@ def _by_columns(left: Pair, right: Pair, sign: int, G: Array) -> Array:
     A1, A2, U, V = _triangularised(*left, G)
     B1, B2, W, Z = _triangularised(*right, G.T)
     G = U.conj().T @ G @ W
-    (trtrs,) = linalg.get_lapack_funcs(("trtrs",), (G,))
+    trtrs = lapack("trtrs", G.dtype)
     X = np.zeros_like(G)
     for j in reversed(range(G.shape[1])):
         done = X[:, j + 1 :]

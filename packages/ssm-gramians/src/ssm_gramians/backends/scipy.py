@@ -12,7 +12,8 @@ from .._arrays import Array, is_complex
 from .._errors import SingularEquationError
 from ._base import Backend
 from ._pattern import Pattern, pattern_of
-from ._triangular_leaf import sylvester, two_terms
+from ._triangular_gram import triangular_gram
+from ._triangular_leaf import lapack, sylvester, two_terms
 
 if TYPE_CHECKING:
     from jaxtyping import Complex, Inexact
@@ -36,8 +37,9 @@ class ScipyBackend(Backend):
 
     def schur(self, A: Inexact[Array, "n n"]) -> tuple[Inexact[Array, "n n"], Inexact[Array, "n n"]]:
         """Return the real Schur form of a real matrix, the complex one of a complex matrix."""
-        (gees,) = linalg.get_lapack_funcs(("gees",), (A,))
-        T, *_, U, _, info = gees(_unsorted, A, lwork=64 * A.shape[-1] + 8192)  # what its blocked parts ask for, at most
+        T, *_, U, _, info = lapack("gees", A.dtype)(
+            _unsorted, A, lwork=64 * A.shape[-1] + 8192
+        )  # what its blocked parts ask for, at most
         if info != 0:
             msg = f"the QR algorithm did not find the Schur form (info {info})"
             raise SingularEquationError(msg)
@@ -72,6 +74,12 @@ class ScipyBackend(Backend):
     ) -> Inexact[Array, "n m"]:
         r"""Return X with $A_1 X B_1^H \pm A_2 X B_2^H + Q = 0$ by `trsyl` after a shift away from the eigenvalues."""
         return two_terms((left[0], left[1]), (right[0], right[1]), sign, Q)
+
+    def triangular_gram(
+        self, S: Inexact[Array, "n n"], B: Inexact[Array, "n m"], *, discrete: bool
+    ) -> tuple[Inexact[Array, "n n"], Inexact[Array, "n m"], Inexact[Array, "n n"]]:
+        r"""Return Z, $Z^{-1} B$ and $Z^{-1} S Z$, where $Z Z^H$ solves the equation of S and $B B^H$."""
+        return triangular_gram(S, B, discrete=discrete)
 
     def factor(self, X: Inexact[Array, "*batch n n"]) -> Inexact[Array, "*batch n k"]:
         """Return the Cholesky factor of the matrix scaled to unit diagonal; pivoted, and thinner, where singular."""

@@ -6,6 +6,7 @@ from .bartels_stewart import BartelsStewart
 from .cauchy import Cauchy
 from .closed_form import ClosedForm
 from .extended_krylov import ExtendedKrylov
+from .hammarling import Hammarling
 from .kronecker import Kronecker
 from .low_rank_adi import LowRankADI
 from .rational_krylov import RationalKrylov
@@ -21,6 +22,7 @@ __all__ = [
     "ExtendedKrylov",
     "Factorization",
     "FixedShifts",
+    "Hammarling",
     "Kronecker",
     "LowRankADI",
     "PenzlShifts",

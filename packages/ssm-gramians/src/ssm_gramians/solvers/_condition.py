@@ -10,10 +10,10 @@ _STEPS = 4  # each costs two solves; from the second on the estimate is seldom o
 
 
 def inverse_norm(operator: DenseOperator) -> float:
-    r"""Return a lower estimate of $\lVert\mathcal{L}^{-1}\rVert_F = 1 / \mathrm{sep}$, by powers of $\mathcal{L}^{-1}\mathcal{L}^{-H}$.
+    r"""Return a lower estimate of $\lVert\mathcal{L}^{-1}\rVert_F = 1 / \mathrm{sep}$.
 
-    The largest singular vector of a Lyapunov or Stein operator is Hermitian for all that is known, and positive for a
-    stable A, so the powers start from a positive matrix.
+    It comes from powers of $\mathcal{L}^{-1}\mathcal{L}^{-H}$. The largest singular vector of a Lyapunov or Stein
+    operator is Hermitian for all that is known, and positive for a stable A, so the powers start from a matrix near I.
 
     References
     ----------

@@ -12,7 +12,7 @@ from .._errors import SingularEquationError
 from .._unit_circle import one_minus_product
 from ..backends import Backend
 from ._reduced import Part
-from ._triangular import Operator
+from ._triangular import Recursion
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +74,8 @@ class DenseOperator:
 
     @cached_property
     def _is_complex(self) -> bool:
-        parts = (*self.left, *self.right)
-        return any(is_complex(M) for part in parts for M in (part.S, part.T, part.eigenvalues) if M is not None)
+        part = self.left[0]  # all have the same dtype
+        return is_complex(part.eigenvalues if part.S is None else part.S)
 
     def _pairs(self) -> Iterator[tuple[tuple[int, Part, slice], tuple[int, Part, slice]]]:
         for left in _slices(self.left):
@@ -92,8 +92,8 @@ class DenseOperator:
         else:
             first, second = right.pair
             pair, sign = ((first, second), -1) if self.discrete else ((second, first), 1)
-            operator = Operator(left.pair, pair, sign, self.backend, self.leaf)
-            (operator.solve_hermitian_in_place if hermitian else operator.solve_in_place)(G)
+            recursion = Recursion(sign, self.backend, self.leaf)
+            (recursion.solve_hermitian if hermitian else recursion.solve)(left.pair, pair, G)
         G = G if left.V is None else left.V @ G
         return G if right.V is None else G @ adjoint(right.V)
 

@@ -123,17 +123,21 @@ def _single(A: Array, lower: int, upper: int, backend: Backend) -> Part:
     """Return the part of a matrix by its number of diagonals below and above the main one."""
     if lower == upper == 0:
         return Part("diagonal", None, eigenvalues=namespace(A).linalg.diagonal(A))
-    if lower == 0 or (lower == 1 and _blocks_of_two(A, -1)):
+    if lower == 0 or (lower == 1 and _has_pairs(A, -1)):
         return Part("upper triangular", A)
-    if upper == 0 or (upper == 1 and _blocks_of_two(A, 1)):
+    if upper == 0 or (upper == 1 and _has_pairs(A, 1)):
         return Part("lower triangular", _forward(A[::-1, ::-1]), rows=_BACKWARD)
     return _dense(A, backend)
 
 
-def _blocks_of_two(A: Array, offset: int) -> bool:
-    """Say whether a real A has 2 x 2 blocks on its diagonal and nothing else beyond it on this side."""
-    beyond = namespace(A).linalg.diagonal(A, offset=offset) != 0
-    return not is_complex(A) and not bool(namespace(A).any(beyond[1:] & beyond[:-1]))
+def _has_pairs(A: Array, offset: int) -> bool:
+    """Say whether a real A has conjugate pairs in 2 x 2 blocks on its diagonal and nothing else beyond it there."""
+    xp = namespace(A)
+    beyond, other = xp.linalg.diagonal(A, offset=offset), xp.linalg.diagonal(A, offset=-offset)
+    if is_complex(A) or bool(xp.any((beyond[1:] != 0) & (beyond[:-1] != 0))):
+        return False
+    half = (xp.linalg.diagonal(A)[1:] - xp.linalg.diagonal(A)[:-1]) / 2
+    return bool(xp.all((beyond == 0) | (half * half + beyond * other < 0)))
 
 
 def _dense(A: Array, backend: Backend) -> Part:

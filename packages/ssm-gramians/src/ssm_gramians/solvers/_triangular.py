@@ -1,4 +1,6 @@
-r"""Triangular equations, halved until the backend takes over: nearly all the work is matrix products.
+r"""Triangular equations $A_1 X B_1^H \pm A_2 X B_2^H + G = 0$, halved until the backend takes over.
+
+Nearly all the work is matrix products.
 
 References
 ----------
@@ -8,7 +10,6 @@ I. Jonsson, B. Kagstrom, *Recursive blocked algorithms for solving triangular sy
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from .._arrays import Array, adjoint, namespace
@@ -17,16 +18,11 @@ from ..backends import Backend
 Pair: TypeAlias = tuple[Array | None, Array | None]  # upper (quasi-)triangular; None is the identity
 
 
-@dataclass(frozen=True, eq=False)
-class Operator:
-    r"""$X \mapsto A_1 X B_1^H \pm A_2 X B_2^H$ with upper (quasi-)triangular matrices.
+class Recursion:
+    """The recursion for one kind of equation.
 
     Parameters
     ----------
-    left
-        $A_1$ and $A_2$; None is the identity.
-    right
-        $B_1$ and $B_2$.
     sign
         1 or -1.
     backend
@@ -35,74 +31,68 @@ class Operator:
         Equations up to this order go to the backend in one piece.
     """
 
-    left: Pair
-    right: Pair
-    sign: int
-    backend: Backend
-    leaf: int
+    def __init__(self, sign: int, backend: Backend, leaf: int) -> None:
+        self.sign, self.backend, self.leaf = sign, backend, leaf
 
-    def solve_in_place(self, G: Array) -> None:
-        """Overwrite G by X with operator(X) + G = 0."""
+    def solve(self, left: Pair, right: Pair, G: Array) -> None:
+        """Overwrite G by X."""
         n, m = G.shape
-        if max(n, m) <= self.leaf:
-            G[...] = self._small(G)
+        if n <= self.leaf and m <= self.leaf:
+            G[...] = self._small(left, right, G)
         elif n >= m:
-            cut = _middle(self.left)
-            low = G[cut:, :]
-            self._on(_bottom(self.left, cut), self.right).solve_in_place(low)
-            top = G[:cut, :]
-            for factor, a, b in self._terms():
-                if a is not None:
-                    top += factor * _times_adjoint(a[:cut, cut:] @ low, b)
-            self._on(_top(self.left, cut), self.right).solve_in_place(top)
+            cut = _middle(left)
+            (A1, A2), (B1, B2) = left, right
+            top, low = G[:cut, :], G[cut:, :]
+            self.solve(_bottom(left, cut), right, low)
+            if A1 is not None:
+                top += _times_adjoint(A1[:cut, cut:] @ low, B1)
+            if A2 is not None:
+                top += self.sign * _times_adjoint(A2[:cut, cut:] @ low, B2)
+            self.solve(_top(left, cut), right, top)
         else:
-            cut = _middle(self.right)
-            high = G[:, cut:]
-            self._on(self.left, _bottom(self.right, cut)).solve_in_place(high)
-            first = G[:, :cut]
-            for factor, a, b in self._terms():
-                if b is not None:
-                    first += factor * _times(a, high @ adjoint(b[:cut, cut:]))
-            self._on(self.left, _top(self.right, cut)).solve_in_place(first)
+            cut = _middle(right)
+            (A1, A2), (B1, B2) = left, right
+            first, last = G[:, :cut], G[:, cut:]
+            self.solve(left, _bottom(right, cut), last)
+            if B1 is not None:
+                first += _times(A1, last @ adjoint(B1[:cut, cut:]))
+            if B2 is not None:
+                first += self.sign * _times(A2, last @ adjoint(B2[:cut, cut:]))
+            self.solve(left, _top(right, cut), first)
 
-    def solve_hermitian_in_place(self, G: Array) -> None:
+    def solve_hermitian(self, left: Pair, right: Pair, G: Array) -> None:
         """Overwrite a Hermitian G by the Hermitian X, where the right pair is the left one, perhaps swapped.
 
         A quarter of the unknowns, the block below the diagonal, is the adjoint of another and not solved for.
         """
         n = G.shape[0]
-        if n <= self.leaf // 2 or n < 4:
-            G[...] = self._small(G)
+        if n <= self.leaf or n < 4:
+            G[...] = self._small(left, right, G)
             return
-        cut = _middle(self.left)
+        cut = _middle(left)
         low, corner, top = G[cut:, cut:], G[:cut, cut:], G[:cut, :cut]
-        self._on(_bottom(self.left, cut), _bottom(self.right, cut)).solve_hermitian_in_place(low)
-        moved = tuple(None if M is None else M[:cut, cut:] @ low for M in self.left)
-        for factor, a, b in zip((1, self.sign), moved, self.right, strict=True):
-            if a is not None:
-                corner += factor * _times_adjoint(a, None if b is None else b[cut:, cut:])
-        self._on(_top(self.left, cut), _bottom(self.right, cut)).solve_in_place(corner)
-        for factor, a, half, b in zip((1, self.sign), _top(self.left, cut), moved, self.right, strict=True):
-            if b is not None:
-                whole = _times(a, corner)
-                carried = (whole if half is None else whole + half / 2) @ adjoint(b[:cut, cut:])
-                top += factor * (carried + adjoint(carried))
-        self._on(_top(self.left, cut), _top(self.right, cut)).solve_hermitian_in_place(top)
+        self.solve_hermitian(_bottom(left, cut), _bottom(right, cut), low)
+        moved = tuple(None if A is None else A[:cut, cut:] @ low for A in left)
+        for sign, half, B in zip((1, self.sign), moved, right, strict=True):
+            if half is not None:
+                corner += sign * _times_adjoint(half, None if B is None else B[cut:, cut:])
+        self.solve(_top(left, cut), _bottom(right, cut), corner)
+        for sign, A, half, B in zip((1, self.sign), left, moved, right, strict=True):
+            if B is not None:
+                whole = corner if A is None or half is None else A[:cut, :cut] @ corner + half / 2
+                carried = sign * (whole @ adjoint(B[:cut, cut:]))
+                top += carried
+                top += adjoint(carried)
+        self.solve_hermitian(_top(left, cut), _top(right, cut), top)
         G[cut:, :cut] = adjoint(corner)
 
-    def _small(self, G: Array) -> Array:
-        (A1, A2), (B1, B2) = self.left, self.right
+    def _small(self, left: Pair, right: Pair, G: Array) -> Array:
+        (A1, A2), (B1, B2) = left, right
         if A2 is None and B1 is None and self.sign > 0:
             return self.backend.triangular_sylvester(A1, B2, G)
         if A2 is None and B2 is None and self.sign < 0:
             return self.backend.triangular_stein(A1, B1, G)
-        return self.backend.triangular_pencil(self.left, self.right, self.sign, G)
-
-    def _terms(self) -> tuple[tuple[int, Array | None, Array | None], ...]:
-        return (1, self.left[0], self.right[0]), (self.sign, self.left[1], self.right[1])
-
-    def _on(self, left: Pair, right: Pair) -> Operator:
-        return Operator(left, right, self.sign, self.backend, self.leaf)
+        return self.backend.triangular_pencil(left, right, self.sign, G)
 
 
 def flipped(M: Array) -> Array:
@@ -120,16 +110,18 @@ def _bottom(pair: Pair, cut: int) -> Pair:
     return None if first is None else first[cut:, cut:], None if second is None else second[cut:, cut:]
 
 
-def _times(a: Array | None, X: Array) -> Array:
-    return X if a is None else a @ X
+def _times(A: Array | None, X: Array) -> Array:
+    return X if A is None else A @ X
 
 
-def _times_adjoint(X: Array, b: Array | None) -> Array:
-    return X if b is None else X @ adjoint(b)
+def _times_adjoint(X: Array, B: Array | None) -> Array:
+    return X if B is None else X @ adjoint(B)
 
 
 def _middle(pair: Pair) -> int:
     """Return where to cut a pair in two without breaking a 2 x 2 block."""
-    order = next(M.shape[-1] for M in pair if M is not None)
-    cut = order // 2
+    first, second = pair
+    M = second if first is None else first
+    assert M is not None
+    cut = int(M.shape[-1]) // 2
     return cut + 1 if any(M is not None and M[cut, cut - 1] != 0 for M in pair) else cut

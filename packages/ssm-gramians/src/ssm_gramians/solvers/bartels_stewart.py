@@ -41,11 +41,14 @@ class BartelsStewart:
     structures: ClassVar[frozenset[str]] = frozenset({"dense"})
     right_sides: ClassVar[frozenset[str]] = frozenset({"dense"})
     descriptor: ClassVar[bool] = True
-    leaf: int = 64
+    leaf: int = 48
 
     def solve(self, equation: Equation, backend: Backend) -> Solution:
         """Solve each system of the batch in turn."""
-        return self.factor(equation, backend).solve(equation.Q)
+        try:
+            return _solved(equation, self._operators(equation, backend))
+        except SingularEquationError:
+            return singular_solution(equation)
 
     def factor(self, equation: Equation, backend: Backend) -> SchurFactorization:
         """Reduce A, and whatever else stands beside X, for any number of right-hand sides."""
@@ -64,6 +67,8 @@ class BartelsStewart:
     def _operators(self, equation: Equation, backend: Backend) -> list[DenseOperator]:
         names = list(equation.matrices)
         matrices = promote(*equation.matrices.values())
+        if all(M.ndim == 2 for M in matrices):
+            return [self._operator(dict(zip(names, matrices, strict=True)), isinstance(equation, Stein), backend)]
         batch = max((tuple(M.shape[:-2]) for M in matrices), key=len)
         xp = namespace(*matrices)
         flat = [xp.reshape(xp.broadcast_to(M, (*batch, *M.shape[-2:])), (-1, *M.shape[-2:])) for M in matrices]
@@ -124,16 +129,20 @@ def _solved(equation: Equation, operators: list[DenseOperator] | None) -> Soluti
     Q = equation.Q
     if operators is None:
         return singular_solution(equation)
+    try:
+        if Q.ndim == 2 and len(operators) == 1:
+            return judge_by_probe(equation, operators[0].solve(Q))
+        return judge_by_probe(equation, _batch(equation, operators, Q))
+    except SingularEquationError:
+        return singular_solution(equation)
+
+
+def _batch(equation: Equation, operators: list[DenseOperator], Q: Array) -> Array:
+    """Solve each system of the batch in turn."""
     xp = namespace(Q)
     batch = max((tuple(M.shape[:-2]) for M in (*equation.matrices.values(), Q)), key=len)
     flat = xp.reshape(xp.broadcast_to(Q, (*batch, *Q.shape[-2:])), (-1, *Q.shape[-2:]))
     alone = len(operators) == 1
-    try:
-        X = [operators[0 if alone else k].solve(flat[k, ...]) for k in range(flat.shape[0])]
-    except SingularEquationError:
-        return singular_solution(equation)
-    if not batch:
-        return judge_by_probe(equation, X[0])
+    X = [operators[0 if alone else k].solve(flat[k, ...]) for k in range(flat.shape[0])]
     dtype = xp.result_type(*(M.dtype for M in (*equation.matrices.values(), Q)))
-    stacked = xp.stack(X) if X else xp.zeros_like(flat, dtype=dtype)
-    return judge_by_probe(equation, xp.reshape(stacked, (*batch, *Q.shape[-2:])))
+    return xp.reshape(xp.stack(X) if X else xp.zeros_like(flat, dtype=dtype), (*batch, *Q.shape[-2:]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from .._arrays import Array, adjoint, conj, identity, namespace, promote
-from .._equations import Equation, Stein, Sylvester
+from .._equations import Equation, Stein
 from .._errors import SingularEquationError
 from .._solution import Solution, judge, singular_solution
 from ..backends import Backend
@@ -23,15 +23,11 @@ class Kronecker:
     equations: ClassVar[frozenset[str]] = frozenset({"lyapunov", "stein", "sylvester"})
     structures: ClassVar[frozenset[str]] = frozenset({"dense"})
     right_sides: ClassVar[frozenset[str]] = frozenset({"dense"})
-    descriptor: ClassVar[bool] = False
+    descriptor: ClassVar[bool] = True
 
     def solve(self, equation: Equation, backend: Backend) -> Solution:
         """Solve the linear system of n m unknowns."""
-        B = equation.B if isinstance(equation, Sylvester) else adjoint(equation.A)
-        A, B, Q = promote(equation.A, B, equation.Q)
-        I, J = identity(A.shape[-1], like=A), identity(B.shape[-1], like=B)
-        discrete = isinstance(equation, Stein)
-        operator = kron(A, conj(A)) - kron(I, J) if discrete else kron(A, J) + kron(I, B.mT)
+        operator, Q = promote(_operator(equation), equation.Q)
         xp = namespace(Q)
         size = Q.shape[-2] * Q.shape[-1]
         batch = tuple((operator[..., 0] + xp.reshape(Q, (*Q.shape[:-2], size))).shape[:-1])
@@ -41,6 +37,19 @@ class Kronecker:
         except SingularEquationError:
             return singular_solution(equation)
         return judge(equation, xp.reshape(X, (*batch, *Q.shape[-2:])))
+
+
+def _operator(equation: Equation) -> Inexact[Array, "*batch nm nm"]:
+    """Return the matrix that takes vec(X) to the terms that hold X."""
+    matrices = promote(*equation.matrices.values())
+    named = dict(zip(equation.matrices, matrices, strict=True))
+    A, like = named["A"], matrices[0]
+    E = named.get("E", identity(A.shape[-1], like=like))
+    if isinstance(equation, Stein):
+        return kron(A, conj(A)) - kron(E, conj(E))
+    B = named.get("B", adjoint(A))
+    F = named.get("F", adjoint(E) if "B" not in named else identity(B.shape[-1], like=like))
+    return kron(A, F.mT) + kron(E, B.mT)
 
 
 def kron(A: Inexact[Array, "*batch n n"], B: Inexact[Array, "*batch m m"]) -> Inexact[Array, "*batch nm nm"]:
