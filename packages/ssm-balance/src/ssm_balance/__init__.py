@@ -1,11 +1,13 @@
 """Balanced truncation, error bounds, system norms and order selection for state-space models."""
 
 from ._balance import Projection, balance
-from ._bounds import error_bound
+from ._bounds import coprime_error_bound, error_bound, hankel_error_bound, relative_error_bound
+from ._budget import Budget
 from ._diagonalize import Diagonalization, diagonalize
 from ._difference import difference
 from ._errors import BalanceError, OrderError, SingularDescriptorError, StabilityLossError
 from ._hankel import hankel_singular_values
+from ._multiple import Multiple
 from ._order import Energy, Error, Order, Selection
 from ._project import project
 from ._reduction import Reduction
@@ -16,10 +18,12 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "BalanceError",
+    "Budget",
     "Diagonalization",
     "Energy",
     "Error",
     "GainBracket",
+    "Multiple",
     "Order",
     "OrderError",
     "Projection",
@@ -29,14 +33,17 @@ __all__ = [
     "StabilityLossError",
     "balance",
     "balanced_truncation",
+    "coprime_error_bound",
     "diagonalize",
     "difference",
     "error_bound",
     "estimate_peak_gain",
     "h2_norm",
+    "hankel_error_bound",
     "hankel_singular_values",
     "hinf_bracket",
     "hinf_norm",
     "peak_gain",
     "project",
+    "relative_error_bound",
 ]

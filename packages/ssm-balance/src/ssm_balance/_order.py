@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from array_api_compat import array_namespace
 
@@ -90,38 +90,70 @@ class Energy:
     def select(self, hsv: Float[Array, "*batch n"]) -> int:
         """Return the smallest order that keeps the fraction."""
         total = array_namespace(hsv).sum(hsv, axis=-1, keepdims=True)
-        return _smallest_order(hsv, total - self.fraction * total)
+        return _smallest_order(remainders(hsv)[..., 1:], total - self.fraction * total)
 
 
 @dataclass(frozen=True)
 class Error:
-    """Smallest r ≥ 1 with 2 Σ_{i>r} σ_i ≤ tolerance: the H∞ error is then at most the tolerance.
+    """Smallest r ≥ 1 with 2 Σ_{i>r} σ_i ≤ tolerance: the error is then at most the tolerance.
+
+    That is what truncation promises of the H∞ norm of the error, and so of its Hankel norm, which is never larger.
+    Optimal Hankel-norm approximation promises more: Σ_{i>r} σ_i for the H∞ norm and σ_{r+1} for the Hankel norm, below
+    which no system of order r comes.
 
     Parameters
     ----------
     tolerance
         In the units of the gain of the system; finite, not negative.
+    norm
+        "hinf" or "hankel". There is no rule for "h2": G(s/a) has the same Hankel singular values for every a > 0, but
+        √a times the H2 norm, so that they say nothing about it.
+    optimal
+        Use what optimal Hankel-norm approximation promises. For no other method is it true.
 
     Raises
     ------
     OrderError
-        If the tolerance is negative, infinite or NaN.
+        If the tolerance is negative, infinite or NaN, or if nothing is known about the norm.
+
+    References
+    ----------
+    K. Glover, Int. J. Control 39 (1984) 1115-1193, sections 7 and 9.
     """
 
     tolerance: float
+    norm: Literal["hinf", "hankel"] = "hinf"
+    optimal: bool = False
 
     def __post_init__(self):
         if not 0 <= self.tolerance < math.inf:
-            msg = f"error is the largest H∞ error allowed, finite and not negative; got {self.tolerance!r}"
+            msg = f"error is the largest error allowed, finite and not negative; got {self.tolerance!r}"
+            raise OrderError(msg)
+        if self.norm == "h2":
+            msg = (
+                "Hankel singular values do not bound the H2 error, got norm='h2': G(s/a) has the same and √a times "
+                "the H2 norm. Use norm='hinf' (in discrete time H2 ≤ √min(inputs, outputs) H∞), and read the H2 error "
+                "from Reduction.certify()"
+            )
+            raise OrderError(msg)
+        if self.norm not in ("hinf", "hankel"):
+            msg = f"norm is {self.norm!r}; want 'hinf' or 'hankel'"
             raise OrderError(msg)
 
     def select(self, hsv: Float[Array, "*batch n"]) -> int:
         """Return the smallest order whose bound is within the tolerance."""
-        return _smallest_order(hsv, self.tolerance / 2)
+        if not self.optimal:
+            return _smallest_order(remainders(hsv)[..., 1:], self.tolerance / 2)
+        if self.norm == "hinf":
+            return _smallest_order(remainders(hsv)[..., 1:], self.tolerance)
+        return _smallest_order(hsv[..., 1:], self.tolerance) if hsv.shape[-1] > 1 else 1
 
 
 def as_selection(order: int | Selection) -> Selection:
     """Make a rule of a number; a rule stays itself."""
+    if hasattr(order, "allocate"):
+        msg = f"{order!r} is shared by several systems; call its allocate(...) and give each system its own order"
+        raise OrderError(msg)
     return order if isinstance(order, Selection) else Order(order)
 
 
@@ -152,10 +184,10 @@ def remainders(hsv: Float[Array, "*batch n"]) -> Float[Array, "*batch n+1"]:
     return xp.flip(xp.cumulative_sum(xp.flip(hsv, axis=-1), axis=-1, include_initial=True), axis=-1)
 
 
-def _smallest_order(hsv: Array, limit: Array | float) -> int:
-    xp = array_namespace(hsv)
-    above = xp.astype(remainders(hsv)[..., 1:] > limit, xp.int64)
-    if 0 in above.shape:
-        msg = f"there is nothing to select an order from: the Hankel singular values have shape {tuple(hsv.shape)}"
+def _smallest_order(left_out: Array, limit: Array | float) -> int:
+    """Count the orders r = 1, 2, … at which what is left out is above the limit."""
+    xp = array_namespace(left_out)
+    if 0 in left_out.shape:
+        msg = f"there is nothing to select an order from: the Hankel singular values have shape {tuple(left_out.shape)}"
         raise OrderError(msg)
-    return 1 + int(xp.max(xp.sum(above, axis=-1)))
+    return 1 + int(xp.max(xp.sum(xp.astype(left_out > limit, xp.int64), axis=-1)))
