@@ -11,7 +11,7 @@ from ._cauchy_pairing import Modes, largest
 if TYPE_CHECKING:
     from jaxtyping import Float, Inexact
 
-_LOOK = 16  # steps between two looks at how fast the trace falls; at the first of them it may still be settling
+LOOK = 16  # steps between two looks at how fast the trace falls; at the first of them it may still be settling
 
 
 class Remainder(Protocol):
@@ -94,7 +94,7 @@ def is_hopeless(traces: list[float], *, rtol: float, limit: int, modes: int) -> 
     Where every mode may be eliminated, the end is near in any case.
     """
     steps = len(traces) - 1
-    if limit >= modes or steps < 2 * _LOOK or steps % _LOOK or rtol == 0:
+    if limit >= modes or steps < 2 * LOOK or steps % LOOK or rtol == 0:
         return False
     rate = log(traces[steps // 2] / traces[-1]) / (steps - steps // 2)
     needed = steps + log(traces[-1] / rtol) / rate if rate > 0 else inf

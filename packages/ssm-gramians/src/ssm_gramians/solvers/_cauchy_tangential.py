@@ -95,6 +95,17 @@ class SeveralInputs:
         column, left = self._step(pivot)
         return (column,), left
 
+    def conjugated(self) -> SeveralInputs:
+        """Return the conjugate modes with their rows."""
+        return SeveralInputs(self.modes.conjugated(), self.x.conj(), self.G.conj(), self.noise)
+
+    def with_conjugates(self) -> SeveralInputs:
+        """Return the modes and rows, then their conjugates."""
+        xp, other = namespace(self.noise), self.conjugated()
+        x = Twofold(*(xp.concat(pair, axis=-1) for pair in zip(self.x.parts, other.x.parts, strict=True)))
+        G = Twofold(*(xp.concat(pair, axis=-2) for pair in zip(self.G.parts, other.G.parts, strict=True)))
+        return SeveralInputs(self.modes.with_conjugates(), x, G, xp.concat((self.noise, self.noise), axis=-1))
+
     def _step(self, pivot: RowPivot) -> tuple[Array, Self]:
         xp = namespace(self.noise)
         size = (pivot.row * pivot.row.conj()).real().sum()  # (..., 1, 1)
@@ -139,18 +150,14 @@ class PairedSeveralInputs(SeveralInputs):
         mixed, mate = mate._step(pivot)
         second = RowPivot(mate.modes, mate.x, mate.G, mate.noise)
         tail, _ = mate._step(second)
-        slots, mates = SeveralInputs(self.modes, self.x, self.G, self.noise), self._conjugated()
+        slots, mates = SeveralInputs(self.modes, self.x, self.G, self.noise), self.conjugated()
         (a, slots), (b, mates) = slots._step(pivot), mates._step(pivot)
         (c, slots), (d, _) = slots._step(second), mates._step(second)
-        turn = _turn(head, mixed, tail)
-        columns = _made_real(a, b, c, d, turn)
+        columns = made_real(a, b, c, d, turn(head, mixed, tail))
         return columns, replace(self, G=slots.G)
 
-    def _conjugated(self) -> SeveralInputs:
-        return SeveralInputs(self.modes.conjugated(), self.x.conj(), self.G.conj(), self.noise)
 
-
-def _turn(head: Array, mixed: Array, tail: Array) -> tuple[Array, Array, Array]:
+def turn(head: Array, mixed: Array, tail: Array) -> tuple[Array, Array, Array]:
     r"""Return the unitary 2 x 2 matrix that makes the block $[h, 0; m, t]$ of a pivot and its mate real, in factors.
 
     In real coordinates the block is $[(h + m)/2, t/2; (h - m)/2i, -t/2i]$; the matrix clears the corner of its first
@@ -170,9 +177,9 @@ def _turn(head: Array, mixed: Array, tail: Array) -> tuple[Array, Array, Array]:
     return u, v, phase
 
 
-def _made_real(a: Array, b: Array, c: Array, d: Array, turn: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+def made_real(a: Array, b: Array, c: Array, d: Array, unitary: tuple[Array, Array, Array]) -> tuple[Array, Array]:
     """Return the columns [a; b] and [c; d] over modes and mates in real coordinates, turned to be real."""
-    u, v, phase = turn
+    u, v, phase = unitary
     xp = namespace(a)
     first = ((a + b) / 2, (c + d) / 2), ((a - b) / 2j, (c - d) / 2j)
     lead = [real(p * conj(u) + q * conj(v)) for p, q in first]

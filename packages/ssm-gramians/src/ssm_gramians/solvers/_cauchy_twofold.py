@@ -78,6 +78,11 @@ class Twofold:
         high = namespace(array).stack(parts)
         return cls(high, namespace(array).zeros_like(high))
 
+    @property
+    def parts(self) -> tuple[Array, Array]:
+        """Return high and low part."""
+        return self.high, self.low
+
     def rounded(self) -> Inexact[Array, "*shape"]:
         """Return the nearest array of the original precision."""
         return self.high[0, ...] if self.high.shape[0] == 1 else join(self.high[0, ...], self.high[1, ...])

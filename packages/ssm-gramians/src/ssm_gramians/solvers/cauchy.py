@@ -11,6 +11,7 @@ from .._equations import Equation
 from .._gram import Gram
 from .._solution import Solution, Status
 from ..backends import Backend
+from ._cauchy_compiled import eliminate_compiled
 from ._cauchy_greedy import Factor, Remainder, eliminate_greedily
 from ._cauchy_many import MANY, eliminate_many
 from ._cauchy_pairing import Modes, modes_of
@@ -71,6 +72,9 @@ class Cauchy:
     def _factor(self, modes: Modes, B: Array, paired: bool, backend: Backend) -> Factor:
         rank = self.max_rank or (1000 if self.rtol > 0 else 2 * B.shape[-2])
         limit = max(rank // 2 if paired else rank, 1)
+        compiled = eliminate_compiled(modes, B, paired, backend, rtol=self.rtol, limit=limit)
+        if compiled is not None:
+            return compiled
         start: Remainder
         if B.shape[-1] == 1:
             start = (PairedSingleInput if paired else SingleInput)(modes, B[..., 0])

@@ -1,6 +1,7 @@
 r"""Diagonal A: every entry of X is a quotient of its own.
 
-Stein: $X_{ij} = Q_{ij} / (1 - \lambda_i\bar\lambda_j)$. Lyapunov: $X_{ij} = -Q_{ij} / (\lambda_i + \bar\lambda_j)$.
+Stein: $X_{ij} = Q_{ij} / (1 - \lambda_i\bar\lambda_j)$; $Q_{ij} / (1 - e^{\ell_i + \bar\ell_j})$ for known logarithms.
+Lyapunov: $X_{ij} = -Q_{ij} / (\lambda_i + \bar\lambda_j)$.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from .._arrays import Array, as_complex, conj, imag, is_complex, join, namespace
 from .._diagonal import Diagonal
 from .._equations import Equation, Stein
 from .._solution import Solution, Status
+from .._unit_circle import exp_minus_one
 from ..backends import Backend
 
 if TYPE_CHECKING:
@@ -34,7 +36,9 @@ class ClosedForm:
     def solve(self, equation: Equation, backend: Backend) -> Solution:
         """Solve a Lyapunov or Stein equation with diagonal A."""
         assert isinstance(equation.A, Diagonal)
-        if isinstance(equation, Stein) and _suits_kernel(equation, backend):
+        if isinstance(equation, Stein) and equation.A.log_eigenvalues is not None:
+            X = weigh_modes(Diagonal(equation.A.log_eigenvalues, equation.A.paired), equation.Q, _stein_from_logs)
+        elif isinstance(equation, Stein) and _suits_kernel(equation, backend):
             X = backend.paired_stein(equation.Q, equation.A.eigenvalues)
         else:
             quotient = backend.stein_quotient if isinstance(equation, Stein) else backend.lyapunov_quotient
@@ -43,8 +47,19 @@ class ClosedForm:
         return Solution(X, Status.CONVERGED if bool(xp.all(xp.isfinite(X))) else Status.SINGULAR, equation)
 
 
+def _stein_from_logs(
+    G: Inexact[Array, "*batch n n"], a: Inexact[Array, "*batch n"], b: Inexact[Array, "*batch n"]
+) -> Inexact[Array, "*batch n n"]:
+    r"""Return $G_{ij} / (1 - e^{a_i + \bar b_j})$, NaN where that is zero."""
+    xp = namespace(G)
+    distance = -exp_minus_one(a[..., :, None] + conj(b)[..., None, :])
+    safe = xp.where(distance == 0, xp.ones_like(distance), distance)
+    return xp.where(distance == 0, float("nan") * safe, G / safe)
+
+
 def _suits_kernel(equation: Equation, backend: Backend) -> bool:
     A, Q = equation.A, equation.Q
+    assert Q is not None
     plain = isinstance(A, Diagonal) and A.paired and not is_complex(Q) and tuple(Q.shape) == tuple(A.shape)
     return plain and "diagonal_kernel" in backend.provides
 
