@@ -65,13 +65,15 @@ class SparsePair(MatrixPair):
         return self._E is None
 
     def times(self, a: float, e: float, X: Inexact[Array, "n k"]) -> Inexact[Array, "n k"]:
-        """Return $(a A + e E) X$, one contiguous column at a time, which is what SciPy multiplies fastest."""
+        """Return $(a A + e E) X$: of a large matrix a contiguous column at a time, which SciPy multiplies fastest."""
         if a == 0 and self._E is None:
             return e * X
         if (a, e) not in self._products:
             self._products[a, e] = self._combined(a, e).tocsr()
         M = self._products[a, e]
-        return np.stack([M @ x for x in X.T]).T if X.shape[1] else X.astype(np.result_type(M.dtype, X.dtype))
+        if not 0 < X.shape[1] < self.order // 5000:
+            return M @ X
+        return np.stack([M @ x for x in X.T]).T
 
     def solve(self, shift: complex, X: Inexact[Array, "n k"]) -> Inexact[Array, "n k"]:
         r"""Return $(A + s E)^{-1} X$; s is infinite for $E^{-1} X$."""

@@ -31,7 +31,7 @@ class BlockBasis:
 
     def __init__(self, width: int, right: Callable[[Array], Array] | None, window: int | None, dtype: np.dtype) -> None:
         self._right, self._window = right, window
-        self._rows = np.empty((8, width), dtype=dtype)
+        self._rows = np.empty((0, width), dtype=dtype)
         self._work = np.empty((0, width), dtype=dtype)
         self.last_image = self._work  # G times the vectors of the last block
         self.ends = [0]
@@ -121,9 +121,12 @@ class BlockBasis:
         self._rows[new] *= 1 / np.sqrt(np.where(lengths > 0, lengths, 1))[:, None]
 
     def _reserve(self, count: int) -> None:
-        """Make room in place: the system moves pages, where a copy would touch them all. No view outlives this."""
-        if count > len(self._rows):
-            self._rows.resize((count + 4 * (count - self.ends[-1]), self._rows.shape[1]), refcheck=False)
+        """Make room for many blocks at once: memory that is not touched costs nothing."""
+        if count <= len(self._rows):
+            return
+        grown = np.empty((count + 48 * (count - self.ends[-1]), self._rows.shape[1]), self._rows.dtype)
+        grown[: self.ends[-1]] = self.rows
+        self._rows = grown
 
     def _workspace(self, count: int) -> Array:
         """Return memory that has been touched before: fresh pages cost as much as the product."""

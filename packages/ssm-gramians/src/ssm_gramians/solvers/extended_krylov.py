@@ -103,7 +103,7 @@ def _next_check(steps: int, excess: float, seen: tuple[int, float]) -> int:
     if not excess < seen[1] < np.inf:
         return steps + 3
     rate = np.log(seen[1] / excess) / (steps - seen[0])
-    return steps + min(max(int(0.7 * np.log(max(excess, 1.0)) / rate), 1), 10)
+    return steps + min(max(int(0.8 * np.log(max(excess, 1.0)) / rate), 1), 10)
 
 
 def _outcome(space: ExtendedSpace, projected: Projected | None, rtol: float, status: Status, steps: int) -> Outcome:
