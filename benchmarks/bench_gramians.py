@@ -80,7 +80,7 @@ def digits(got, wanted):
     """Correct decimal digits of each value; a peer that returns fewer values has none for the rest."""
     got = np.concatenate((got, np.zeros(max(0, len(wanted) - len(got)))))[: len(wanted)]
     error = np.abs(np.sort(got)[::-1] / wanted - 1)
-    return np.clip(-np.log10(np.maximum(error, 1e-17)), 0, 16)
+    return np.clip(-np.log10(np.maximum(error, 1e-17)), 0, 16) + 0.0  # no -0
 
 
 def residual(equation, X):

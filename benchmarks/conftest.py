@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
+from importlib.metadata import PackageNotFoundError, version
 from statistics import median
 
 import pytest
+
+TAKE_PART = ("ssm-gramians", "numpy", "scipy", "numba", "torch", "slycot", "pymor", "control", "mpmath")
 
 
 @pytest.fixture
@@ -43,3 +47,16 @@ def _repeated(call, loops):
             call()
 
     return runner
+
+
+def pytest_benchmark_update_machine_info(config, machine_info):
+    """Record what a ratio depends on: the number of threads and the versions of all that takes part."""
+    machine_info["threads"] = os.environ.get("OMP_NUM_THREADS", f"all of {os.cpu_count()}")
+    machine_info["versions"] = {name: found for name in TAKE_PART if (found := _version(name))}
+
+
+def _version(name):
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
