@@ -13,7 +13,10 @@ from ssm_gramians import (
     ClosedForm,
     Hammarling,
     Kronecker,
+    Refined,
+    SignIteration,
     SquaredSmith,
+    Woodbury,
     available_backends,
     get_backend,
 )
@@ -41,7 +44,10 @@ SOLVERS = (
     Hammarling(),
     Hammarling(leaf=2, native=False),
     Kronecker(),
+    Refined(),
+    SignIteration(),
     SquaredSmith(),
+    Woodbury(),
 )
 
 for name in available_backends():
@@ -60,7 +66,9 @@ for solver, name in itertools.product(SOLVERS, available_backends()):
 
     class _Solver(SolverConformance):
         backend = name
-        iterative = isinstance(solver, Hammarling | SquaredSmith) or (isinstance(solver, Auto) and name == "array")
+        iterative = isinstance(solver, Hammarling | Refined | SignIteration | SquaredSmith) or (
+            isinstance(solver, Auto) and name == "array"
+        )
 
         def asarray(self, array):
             return MAKERS[self.backend](array)

@@ -10,6 +10,7 @@ from .._arrays import Array, adjoint, identity, is_complex, namespace, promote
 from ..backends import Backend
 from ._triangular import Pair, flipped
 
+_LARGE = 24  # order from which a block is worth a place of its own
 _FORWARD, _BACKWARD = slice(None), slice(None, None, -1)
 
 
@@ -97,16 +98,15 @@ def reduced(A: Array, E: Array | None, backend: Backend) -> tuple[Part, ...]:
 def _chunks(blocks: tuple[Array, ...], xp: Any) -> list[tuple[Array, bool]]:
     """Return the blocks as sets of coordinates, the scalar ones as one, small ones by the fifty or so."""
     scalars = [block for block in blocks if block.shape[0] == 1]
-    chunks, small, size = [(xp.concat(scalars), True)] if scalars else [], [], 0
-    for block in blocks:
-        if block.shape[0] > 1:
-            small.append(block)
-            size += block.shape[0]
-        if size >= 48:
-            chunks.append((xp.concat(small), False))
-            small, size = [], 0
-    if small:
-        chunks.append((xp.concat(small), False))
+    chunks = [(xp.concat(scalars), True)] if scalars else []
+    chunks += [(block, False) for block in blocks if block.shape[0] >= _LARGE]
+    pending: list[Array] = []
+    for block in (block for block in blocks if 1 < block.shape[0] < _LARGE):
+        pending.append(block)
+        if sum(part.shape[0] for part in pending) >= 2 * _LARGE:
+            chunks.append((xp.concat(pending), False))
+            pending = []
+    chunks += [(xp.concat(pending), False)] if pending else []
     return sorted(chunks, key=lambda chunk: int(chunk[0][0]))
 
 
@@ -148,8 +148,9 @@ def _dense(A: Array, backend: Backend) -> Part:
         return Part("Hermitian", None, None, U, U, eigenvalues=xp.astype(values, A.dtype))
     U, S = backend.schur(A)
     n = S.shape[-1]
-    # A is normal iff S is diagonal; to drop what is less than the Schur form's own error, n eps |A|, changes nothing
-    if not bool(xp.any(xp.linalg.diagonal(S, offset=-1) != 0)):
+    # A is normal iff S is diagonal; to drop what is less than the Schur form's own error, n eps |A|, changes nothing.
+    # A real normal matrix without pairs is symmetric, and with pairs it saves too little.
+    if is_complex(S):
         above = xp.linalg.matrix_norm(xp.triu(S, k=1))
         if bool(above <= n * backend.eps(S) * xp.linalg.matrix_norm(S)):
             return Part("normal", None, None, U, U, eigenvalues=xp.linalg.diagonal(S))
