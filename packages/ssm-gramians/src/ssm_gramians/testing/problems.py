@@ -109,8 +109,10 @@ def problems() -> tuple[Problem, ...]:
 def _all() -> Iterator[Problem]:
     from ._problems_dense import dense_problems
     from ._problems_descriptor import descriptor_problems
+    from ._problems_dplr import dplr_problems
     from ._problems_gram import gram_problems
 
     yield from dense_problems()
     yield from descriptor_problems()
+    yield from dplr_problems()
     yield from gram_problems()
