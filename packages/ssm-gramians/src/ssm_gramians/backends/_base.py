@@ -229,7 +229,7 @@ def _quotient(G: Array, denominator: Array) -> Array:
     xp = namespace(G)
     zero = denominator == 0
     safe = xp.where(zero, xp.ones_like(denominator), denominator)
-    return xp.where(zero, float("nan") * safe[..., :1], G / safe)
+    return xp.where(zero, xp.full_like(safe[..., :1], float("nan")), G / safe)
 
 
 def unit_diagonal(X: Inexact[Array, "*batch n n"]) -> tuple[Float[Array, "*batch n"], Inexact[Array, "*batch n n"]]:
