@@ -18,6 +18,7 @@ WORDS = frozenset(
     {
         "array",
         "autograd",
+        "cauchy_kernel",
         "diagonal_kernel",
         "eigenvalues",
         "hammarling",
@@ -32,6 +33,7 @@ WORDS = frozenset(
 )
 _OVERRIDES = {
     "autograd": ("wants_gradient", "constant", "with_gradient"),
+    "cauchy_kernel": ("eliminate_modes", "eliminate_rows"),
     "diagonal_kernel": ("stein_quotient", "lyapunov_quotient", "paired_stein"),
     "eigenvalues": ("eigenvalues",),
     "hammarling": ("hammarling",),
