@@ -10,6 +10,7 @@ import torch
 from ssm_gramians import (
     Auto,
     BartelsStewart,
+    Cauchy,
     ClosedForm,
     Hammarling,
     Kronecker,
@@ -40,6 +41,7 @@ SOLVERS = (
     Auto(),
     BartelsStewart(),
     BartelsStewart(leaf=2),
+    Cauchy(),
     ClosedForm(),
     Hammarling(),
     Hammarling(leaf=2, native=False),
@@ -66,7 +68,7 @@ for solver, name in itertools.product(SOLVERS, available_backends()):
 
     class _Solver(SolverConformance):
         backend = name
-        iterative = isinstance(solver, Hammarling | Refined | SignIteration | SquaredSmith) or (
+        iterative = isinstance(solver, Cauchy | Hammarling | Refined | SignIteration | SquaredSmith) or (
             isinstance(solver, Auto) and name == "array"
         )
 

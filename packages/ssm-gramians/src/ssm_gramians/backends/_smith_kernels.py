@@ -1,7 +1,9 @@
-"""The squared Smith sum as one compiled loop over the systems of a batch, each on one core and out of its cache."""
+"""The squared Smith sum as a compiled loop over the systems of a batch, each on one core and out of its cache."""
 
 from __future__ import annotations
 
+from itertools import count
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numba
@@ -10,10 +12,13 @@ import numpy as np
 from ._vector_tiles import BYTES, ROWS, make_tile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .._arrays import Array
 
 CONVERGED, EXHAUSTED, DIVERGED = 0, 1, 2
-_TASKS = 8  # per thread: systems that finish early leave their thread to others
+_TASKS = 32  # of a batch: a thread that has done one takes the next
+_WORTH_A_THREAD = 1 << 18  # products n^3 in a batch: some hundred microseconds of work
 
 
 def smith_sums(A: Array, Q: Array, *, rtol: float, max_steps: int) -> tuple[Array, Array, Array, Array]:
@@ -24,18 +29,37 @@ def smith_sums(A: Array, Q: Array, *, rtol: float, max_steps: int) -> tuple[Arra
     rtol: what the series still holds is less than that part of X.
     """
     n, batch, precision = A.shape[-1], A.shape[0], np.finfo(A.dtype).dtype
-    X = np.empty(Q.shape, dtype=A.dtype)
-    residual = np.empty(batch, dtype=precision)
+    X, residual = np.empty(Q.shape, dtype=A.dtype), np.empty(batch, dtype=precision)
     steps, outcome = np.empty(batch, dtype=np.int64), np.empty(batch, dtype=np.int64)
-    kernel = _complex_kernel if np.iscomplexobj(A) else _real_kernel
-    tasks = max(1, min(batch, _TASKS * numba.get_num_threads()))
+    kernel, parts = (_complex_kernel, 2) if np.iscomplexobj(A) else (_real_kernel, 1)
     limits = np.array([rtol, 1 / np.finfo(precision).eps], dtype=np.float64)
-    planes = [
-        M.view(precision).reshape(batch, n, M.shape[-1] * (2 if np.iscomplexobj(A) else 1))
-        for M in (np.ascontiguousarray(A), np.ascontiguousarray(Q), X)
-    ]
-    kernel(*planes, limits, max_steps, tasks, residual, steps, outcome)
+    # a read-only array is another type to Numba, and would be compiled for again
+    matrices = [np.require(M, requirements=["C", "W"]) for M in (A, Q)]
+    planes = [M.view(precision).reshape(batch, n, parts * n) for M in (*matrices, X)]
+    size = max(1, -(-batch // _TASKS))
+
+    def run(task: int) -> None:
+        part = slice(task * size, (task + 1) * size)
+        kernel(*(M[part] for M in planes), limits, max_steps, residual[part], steps[part], outcome[part])
+
+    share(run, -(-batch // size), threads=numba.get_num_threads() if batch * n**3 > _WORTH_A_THREAD else 1)
     return X, residual, steps, outcome
+
+
+def share(run: Callable[[int], None], tasks: int, *, threads: int) -> None:
+    """Call `run` with each task, on several threads; each takes the next task when it is done with one."""
+    turns = count()
+
+    def work() -> None:
+        while (task := next(turns)) < tasks:
+            run(task)
+
+    helpers = [Thread(target=work) for _ in range(min(threads, tasks) - 1)]
+    for helper in helpers:
+        helper.start()
+    work()
+    for helper in helpers:
+        helper.join()
 
 
 # Without wrappers for Python, which nobody calls, they compile in half the time.
@@ -147,29 +171,23 @@ def _make_kernel(*, is_complex: bool) -> Any:
         W -= X
         return np.sqrt(square_norm(W)) / sizes if sizes > 0 else 0.0
 
-    @numba.njit(parallel=True, nogil=True, cache=True, error_model="numpy")
-    def kernel(A, Q, out, limits, max_steps, tasks, residual, steps, outcome):
-        batch, n = A.shape[0], A.shape[1]
-        lanes = BYTES // out.itemsize
+    @numba.njit(nogil=True, cache=True, error_model="numpy")
+    def kernel(A, Q, out, limits, max_steps, residual, steps, outcome):
+        n, lanes = A.shape[1], BYTES // out.itemsize
         height, width = (n + ROWS - 1) // ROWS * ROWS, (n + lanes - 1) // lanes * lanes
         plane = height * width
-        for task in numba.prange(tasks):
-            N, W, X, T = (
-                np.zeros(parts * plane, dtype=A.dtype),
-                np.zeros(parts * plane, dtype=A.dtype),
-                np.zeros(parts * plane, dtype=A.dtype),
-                np.zeros(parts * plane, dtype=A.dtype),
-            )
-            for s in range(task * batch // tasks, (task + 1) * batch // tasks):
-                pack(A[s], N, n, width, plane, True)
-                pack(Q[s], X, n, width, plane, False)
-                hermitian = is_hermitian(Q[s], n)
-                steps[s], outcome[s] = add_up(X, N, W, T, height, width, hermitian, limits, max_steps)
-                residual[s] = rest(A[s], Q[s], X, N, W, T, n, height, width, hermitian)
-                for i in range(n):
-                    for j in range(n):
-                        for part in range(parts):
-                            out[s, i, parts * j + part] = X[part * plane + i * width + j]
+        scratch = np.zeros((4, parts * plane), dtype=A.dtype)  # the padding stays zero: products of zeros
+        N, W, X, T = scratch[0], scratch[1], scratch[2], scratch[3]
+        for s in range(A.shape[0]):
+            pack(A[s], N, n, width, plane, True)
+            pack(Q[s], X, n, width, plane, False)
+            hermitian = is_hermitian(Q[s], n)
+            steps[s], outcome[s] = add_up(X, N, W, T, height, width, hermitian, limits, max_steps)
+            residual[s] = rest(A[s], Q[s], X, N, W, T, n, height, width, hermitian)
+            for i in range(n):
+                for j in range(n):
+                    for part in range(parts):
+                        out[s, i, parts * j + part] = X[part * plane + i * width + j]
 
     return kernel
 

@@ -10,7 +10,9 @@ from .hammarling import Hammarling
 from .kronecker import Kronecker
 from .low_rank_adi import LowRankADI
 from .rational_krylov import RationalKrylov
+from .refined import Refined
 from .shifts import FixedShifts, PenzlShifts, ProjectionShifts, Shifts, WachspressShifts
+from .sign import SignIteration
 from .smith import SquaredSmith
 from .woodbury import Woodbury
 
@@ -28,7 +30,9 @@ __all__ = [
     "PenzlShifts",
     "ProjectionShifts",
     "RationalKrylov",
+    "Refined",
     "Shifts",
+    "SignIteration",
     "Solver",
     "SquaredSmith",
     "WachspressShifts",

@@ -28,7 +28,8 @@ class Powers:
 
     def __init__(self, A: Inexact[Array, "batch n n"], *, rtol: float, max_steps: int) -> None:
         self._found, self.rtol, self.max_steps = [A], rtol, max_steps
-        self._alive = [~has_grown(square_norm(A))]
+        with np.errstate(all="ignore"):  # what overflows has diverged, and says so
+            self._alive = [~has_grown(square_norm(A))]
 
     def __getitem__(self, k: int) -> Inexact[Array, "batch n n"]:
         """Return the power 2^k; zero where a lower one has grown beyond hope, so that sums stay finite."""

@@ -36,7 +36,8 @@ def summed_factor(
     r"""Return Z with $Z Z^H = \sum_k A^k B (A^k B)^H$, or that of the adjoint, how it ended, and the doublings.
 
     A term costs n^2 m and a squaring n^3: terms are taken one by one until Z is square, and doubled only then. A step
-    that is smaller than rtol relative to Z ends the sum, and steps that shrink too slowly for `max_steps` do, too.
+    that is smaller than rtol relative to Z, row by row, ends the sum; steps that shrink too slowly for `max_steps` do,
+    too.
     """
     drop = 10 * B.shape[-2] * backend.eps(B) if truncate is None else truncate  # what rounding leaves, and some
     most, single = powers.max_steps, int(log2(max(1, B.shape[-2] // max(1, B.shape[-1]))))
@@ -46,7 +47,7 @@ def summed_factor(
     if doublings > most:
         return Z, Status.STEPS_EXHAUSTED, min(single, most)
     for k in range(min(single, most), most):
-        Z, status = _doubled(powers, k, Z, backend, dual=dual)
+        Z, status = _doubled(powers, k, Z, dual=dual)
         if status is Status.CONVERGED:
             return revealed(Z, drop), status, k + 1
         if status is Status.DIVERGED:
@@ -56,16 +57,16 @@ def summed_factor(
     return Z, Status.STEPS_EXHAUSTED, most
 
 
-def _doubled(powers: Powers, k: int, Z: Array, backend: Backend, *, dual: bool) -> tuple[Array, Status]:
+def _doubled(powers: Powers, k: int, Z: Array, *, dual: bool) -> tuple[Array, Status]:
     """Return the factor of the first 2^(k+1) terms from that of the first 2^k."""
     xp = namespace(Z)
     with np.errstate(all="ignore"):  # what overflows has diverged, and says so
         M, Z = promote(adjoint(powers[k]) if dual else powers[k], Z)
         step = M @ Z
-        change, size = backend.norm(step), backend.norm(Z)
+        change, size = _row_norms(step), _row_norms(Z)
         if not bool(xp.all(powers.alive(k)) & xp.all(xp.isfinite(change))):
             return Z, Status.DIVERGED
-        done = bool(xp.all((change <= powers.rtol * size) & (square_norm(M) < 1)))
+        done = bool(xp.all(change <= powers.rtol * size) & xp.all(square_norm(M) < 1))
     return compress(step, Z), Status.CONVERGED if done else Status.STEPS_EXHAUSTED
 
 
@@ -73,15 +74,20 @@ def _single_terms(powers: Powers, B: Array, backend: Backend, *, dual: bool, cou
     """Return [B, AB, ...] of `count` terms at most, whether they were enough, and how many doublings it takes."""
     xp = namespace(B)
     M, W = promote(adjoint(powers[0]) if dual else powers[0], B)
-    terms, norms, total = [W], [backend.norm(W)], backend.norm(W)
+    terms, norms, rows = [W], [backend.norm(W)], _row_norms(W)
     while len(terms) < count:
         W = M @ W
         terms.append(W)
         norms.append(backend.norm(W))
-        total = xp.hypot(total, norms[-1])
-        if bool(xp.all(norms[-1] <= powers.rtol * total)):
+        change = _row_norms(W)
+        rows = xp.hypot(rows, change)
+        if bool(xp.all(change <= powers.rtol * rows)):
             return xp.concat(terms, axis=-1), True, len(terms).bit_length()
     return xp.concat(terms, axis=-1), False, _doublings(norms, powers.rtol)
+
+
+def _row_norms(Z: Array) -> Array:
+    return namespace(Z).linalg.vector_norm(Z, axis=-1)
 
 
 def _doublings(norms: list[Array], rtol: float) -> int:
