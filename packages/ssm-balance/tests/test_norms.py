@@ -91,7 +91,7 @@ def test_the_levels_climb_to_the_peak_from_any_start(system, monkeypatch, freque
     expected = hinf_norm(system)
     module = importlib.import_module("ssm_balance.norms.hinf")
     monkeypatch.setattr(
-        module, "highest_peak", lambda response: (float(response.gains(np.array([frequency]))[0]), frequency)
+        module, "highest_peak", lambda response, grid: (float(response.gains(np.array([frequency]))[0]), frequency)
     )
     if not system.is_discrete:  # a level has to be above the gain at infinity
         system = StateSpace(system.A, system.B, system.C, 0 * system.D)

@@ -12,7 +12,7 @@ from ._order import Energy, Error, Order, Selection
 from ._project import project
 from ._reduction import Reduction
 from .methods import balanced_truncation
-from .norms import GainBracket, estimate_peak_gain, h2_norm, hinf_bracket, hinf_norm, peak_gain
+from .norms import GainBracket, estimate_peak_gain, h2_norm, hinf_bracket, hinf_norm, linf_bracket, peak_gain
 
 __version__ = "0.1.0.dev0"
 
@@ -43,6 +43,7 @@ __all__ = [
     "hankel_singular_values",
     "hinf_bracket",
     "hinf_norm",
+    "linf_bracket",
     "peak_gain",
     "project",
     "relative_error_bound",

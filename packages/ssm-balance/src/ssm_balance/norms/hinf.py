@@ -1,4 +1,4 @@
-"""The H∞ norm, bracketed."""
+"""The H∞ norm and its like on a band, bracketed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ssm_gramians import StateSpace
+from ssm_gramians import InstabilityError, Sparse, StateSpace, UnsupportedError
 
 from .._descriptor import without_descriptor
 from .._errors import BalanceError
 from .._host import members, on_host
-from .._stability import require_stable
+from .._stability import require_finite, require_stable
+from ._grid import frequency_grid, on_band
+from ._level import LevelCrossings
 from ._response import FrequencyResponse
 from .peak import highest_peak, require_single
 
@@ -29,7 +31,8 @@ class GainBracket:
     lower
         The gain at `frequency`.
     upper
-        No frequency has this gain: a matrix of twice the order has no eigenvalue on the imaginary axis.
+        No frequency has this gain: a matrix of twice the order has no eigenvalue on the imaginary axis. Infinite where
+        nothing is known from above.
     frequency
         In radians per second; infinite if D alone is the largest gain.
     """
@@ -70,16 +73,15 @@ def hinf_norm(system: StateSpace, *, rtol: float = 1e-8) -> float | Float[np.nda
 def hinf_bracket(system: StateSpace, *, rtol: float = 1e-8) -> GainBracket:
     r"""Bracket ‖G‖_∞ within the relative width rtol.
 
-    γ is a singular value of G(jω) exactly if jω is an eigenvalue of a Hamiltonian matrix H(γ). A level just above the
-    best gain so far either has no such ω, and bounds the norm, or between two of them lies a higher gain: convergence
-    is quadratic. Discrete systems are first taken to continuous time by a Cayley transform, which keeps the norm.
-    An eigenvalue counts as imaginary, until the gain there is looked at, if it is within √eps ‖H‖ of the axis,
-    the most by which rounding moves a double one.
+    A level just above the best gain so far either has no frequency with this gain, and bounds the norm, or between two
+    of them lies a higher gain: convergence is quadratic. The frequencies of a level are the imaginary eigenvalues of
+    a Hamiltonian matrix of order 2n; the search starts from the highest peaks near the poles, so that one is mostly
+    enough.
 
     Parameters
     ----------
     system
-        One stable system; dense, diagonal or paired.
+        One stable system; not sparse: the certificate needs a dense matrix (`peak_gain` looks at a sparse one).
     rtol
         Width of the bracket; at least 16 eps.
 
@@ -96,6 +98,8 @@ def hinf_bracket(system: StateSpace, *, rtol: float = 1e-8) -> GainBracket:
         If a matrix holds NaN or infinity.
     ShapeError
         If the system is a batch.
+    UnsupportedError
+        If A is sparse.
     BalanceError
         If rtol is below rounding.
 
@@ -104,51 +108,96 @@ def hinf_bracket(system: StateSpace, *, rtol: float = 1e-8) -> GainBracket:
     S. Boyd, V. Balakrishnan, Systems Control Lett. 15 (1990) 1-7.
     N. A. Bruinsma, M. Steinbuch, Systems Control Lett. 14 (1990) 287-293.
     """
+    _check(system, rtol)
+    require_stable(system)
+    return _bracket(FrequencyResponse(system), [None], rtol)
+
+
+def linf_bracket(system: StateSpace, band: tuple[float, float] | None = None, *, rtol: float = 1e-8) -> GainBracket:
+    r"""Bracket max σ_max(G(jω)) over the |ω| of a band; of a system that may be unstable.
+
+    The L∞ norm where no band is given. For a sinusoid of a frequency on the band it is the largest gain from input to
+    output; it is what a frequency-limited reduction is to be judged by.
+
+    Parameters
+    ----------
+    system
+        One system with no pole on the stability border; not sparse.
+    band
+        A pair (low, high) in radians per second, 0 ≤ low < high, in discrete time up to the Nyquist frequency π/dt;
+        all frequencies if None.
+    rtol
+        Width of the bracket; at least 16 eps.
+
+    Returns
+    -------
+    bracket
+        upper = (1 + rtol) lower.
+
+    Raises
+    ------
+    InstabilityError
+        If a pole is on the border, where the gain is infinite.
+    BalanceError
+        If rtol is below rounding, or the band is empty or out of range.
+    ShapeError
+        If the system is a batch.
+    UnsupportedError
+        If A is sparse.
+    """
+    _check(system, rtol)
+    require_finite(system)
+    response = FrequencyResponse(system)
+    _require_clear_border(response)
+    return _bracket(response, _intervals(response, band), rtol)
+
+
+def _bracket(response, bands, rtol):
+    """Climb level by level on each band; None is the whole axis."""
+    crossings = LevelCrossings(response)
+    grid = frequency_grid(response)
+    starts = [highest_peak(response, grid if band is None else on_band(grid, *band)) for band in bands]
+    lower, frequency = max(starts)
+    for band in bands:
+        while lower > 0:
+            level = (1 + rtol) * lower
+            candidates = crossings.candidates(level, band)
+            gains = response.gains(candidates)
+            if not np.any(gains > level):
+                break
+            lower, frequency = float(gains.max()), float(candidates[gains.argmax()])
+    return GainBracket(lower, (1 + rtol) * lower, frequency)
+
+
+def _check(system, rtol):
     if not rtol >= 16 * np.finfo(float).eps:
         msg = f"rtol must be at least 16 eps = 3.6e-15, since gains are rounded; got {rtol}"
         raise BalanceError(msg)
     require_single(system)
-    require_stable(system)
-    response = FrequencyResponse(on_host(without_descriptor(system)))
-    lower, frequency = highest_peak(response)
-    A, B, C, D, to_frequency = _in_continuous_time(response)
-    while lower > 0:
-        level = (1 + rtol) * lower
-        crossings = _crossings(A, B, C, D, level)
-        candidates = to_frequency(np.concatenate([crossings, (crossings[1:] + crossings[:-1]) / 2]))
-        gains = response.gains(candidates)
-        if not np.any(gains > level):
-            break
-        lower, frequency = float(gains.max()), float(candidates[gains.argmax()])
-    return GainBracket(lower, (1 + rtol) * lower, frequency)
+    if isinstance(system.A, Sparse):
+        msg = (
+            "a certified bracket needs a dense matrix of twice the order and A is sparse; use peak_gain, or to_dense()"
+        )
+        raise UnsupportedError(msg)
 
 
-def _crossings(A, B, C, D, level):
-    """Return the ω, sorted, at which a singular value of G(jω) may equal the level."""
-    p, m = D.shape
-    S = np.linalg.inv(np.block([[level * np.eye(p), -D], [-D.conj().T, level * np.eye(m)]]))
-    closed = A + B @ S[p:, :p] @ C
-    H = np.block([[closed, B @ S[p:, p:] @ B.conj().T], [-C.conj().T @ S[:p, :p] @ C, -closed.conj().T]])
-    eigenvalues = np.linalg.eigvals(H)
-    width = np.sqrt(np.finfo(float).eps) * np.linalg.norm(H, 1)
-    return np.sort(eigenvalues.imag[np.abs(eigenvalues.real) <= width])
+def _intervals(response, band):
+    if band is None:
+        return [None]
+    low, high = (float(edge) for edge in band)
+    top = np.pi / response.system.dt if response.system.is_discrete else np.inf
+    if not 0 <= low < high <= top * (1 + 1e-12):
+        msg = f"band is {band!r}; want 0 <= low < high <= {top:.6g} radians per second"
+        raise BalanceError(msg)
+    high = min(high, top)
+    return [(low, high)] if response.is_real else [(low, high), (-high, -low)]
 
 
-def _in_continuous_time(response):
-    """Return (A, B, C, D) with the same gains on the imaginary axis, and the map from its ω to radians per second.
-
-    z = z₀ (1 + s) / (1 − s) takes the imaginary axis to the unit circle and s = ∞ to −z₀, chosen far from all poles.
-    """
-    dense, dt = response.system.to_dense(), response.system.dt
-    if not dt:
-        return dense.A, dense.B, dense.C, dense.D, lambda frequencies: frequencies
-    turns = np.arange(32) / 32
-    distance = np.abs(np.exp(2j * np.pi * turns)[:, None] + response.poles).min(axis=1)
-    distance[[0, 16]] *= 1e3  # z₀ = ±1 stays in real arithmetic, four times cheaper: worth three digits
-    turn = turns[distance.argmax()]
-    z0 = {0.0: 1.0, 0.5: -1.0}.get(turn, np.exp(2j * np.pi * turn))
-    eye = np.eye(dense.order)
-    inverse = np.linalg.inv(dense.A + z0 * eye)
-    B, C = np.sqrt(2) * inverse @ dense.B, np.sqrt(2) * z0 * dense.C @ inverse
-    D = dense.D - dense.C @ inverse @ dense.B
-    return inverse @ (dense.A - z0 * eye), B, C, D, lambda w: (2 * np.pi * turn + 2 * np.arctan(w)) / dt
+def _require_clear_border(response):
+    poles, size = response.poles, np.abs(response.poles).max()
+    distance = np.abs(np.abs(poles) - 1) if response.system.is_discrete else np.abs(poles.real)
+    nearest = int(distance.argmin())
+    if distance[nearest] <= poles.size * np.finfo(float).eps * size:
+        pole = complex(poles[nearest])
+        msg = f"a pole is on the stability border, {pole:.6g}: the gain there is infinite; want none, move or remove it"
+        raise InstabilityError(msg, pole)
