@@ -183,10 +183,12 @@ def docs_serve(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def gpu(session: nox.Session) -> None:
-    """Run the tests that need a CUDA device."""
+    """Run the tests that need a CUDA device on Torch and CuPy, then time both into benchmarks/results/gpu.json."""
     settle(session)
-    install(session, ["ssm-zoo"], *group("test"))
+    install(session, ["ssm-zoo"], "-e", "packages/ssm-gramians[cupy]", *group("test"))
+    session.run("python", "-c", "import torch; print(torch.cuda.get_device_name())")  # fails where there is no device
     run_pytest(session, "-m", "gpu", *[f"packages/{name}/tests" for name in PACKAGES])
+    session.run("python", "benchmarks/gpu.py")
 
 
 @nox.session(default=False)
