@@ -52,7 +52,9 @@ SOLVERS = (
     Woodbury(),
 )
 
-for name in available_backends():
+NAMES = tuple(name for name in available_backends() if name != "cupy")  # which test_gpu.py runs, where there is a GPU
+
+for name in NAMES:
 
     class _Backend(BackendConformance):
         backend = name
@@ -62,7 +64,7 @@ for name in available_backends():
 
     globals()[f"TestBackend_{name}"] = _Backend
 
-for solver, name in itertools.product(SOLVERS, available_backends()):
+for solver, name in itertools.product(SOLVERS, NAMES):
     if not solver.needs <= get_backend(name).provides:
         continue
 
@@ -83,7 +85,7 @@ del _Backend, _Solver  # only the named subclasses are collected
 
 
 def test_every_backend_of_the_registry_is_covered():
-    assert set(available_backends()) == set(MAKERS)
+    assert set(NAMES) == set(MAKERS)
 
 
 @pytest.mark.parametrize("name", sorted(MAKERS))
