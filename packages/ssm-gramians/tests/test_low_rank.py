@@ -147,7 +147,7 @@ def test_callbacks_do_as_well_as_the_matrix(solver, kind):
 
 def test_a_missing_callback_is_named():
     only_products = MatrixFree(N, lambda X: H @ X)
-    only_solves = MatrixFree(N, solve=lambda s, X: sparse.linalg.spsolve(sparse.csc_array(H + s * EYE), X[:, 0])[:, None])
+    only_solves = MatrixFree(N, solve=lambda s, X: np.linalg.solve(H.toarray() + s * np.eye(N), X))
     wrong_shape = MatrixFree(N, lambda X: X[0], lambda s, X: X)
     Q = Gram(inputs(N, 1))
 
@@ -260,7 +260,7 @@ def test_a_pivot_that_is_zero_gets_full_pivoting():
 def test_wachspress_cycles_reuse_their_factors():
     problem = Lyapunov(H, Gram(inputs(N, 1)))
 
-    few, many = (solve(problem, LowRankADI(WachspressShifts(count))) for count in (3, None))
+    few, many = (solve(problem, LowRankADI(WachspressShifts(count))) for count in (3, 20))
 
     assert few.converged
     assert many.converged

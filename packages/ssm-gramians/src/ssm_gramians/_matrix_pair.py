@@ -89,7 +89,8 @@ class SparsePair(MatrixPair):
             M = M.conj().T.tocsc() if self._flipped else M
             while self._kept and sum(f.entries for f in self._kept.values()) > KEPT_ENTRIES:
                 self._kept.pop(next(iter(self._kept)))
-            self._kept[key] = factorize(M, symmetric_pattern=self._symmetric_pattern)
+            order = next((f.order for f in self._kept.values() if f.order is not None), None)
+            self._kept[key] = factorize(M, symmetric_pattern=self._symmetric_pattern, order=order)
         return self._kept[key]
 
     def adjoint(self) -> SparsePair:
