@@ -11,6 +11,7 @@ from ssm_gramians import (
     InstabilityError,
     StateSpace,
     controllability_gramian,
+    observability_gramian,
 )
 from ssm_gramians._band import bands_of
 from ssm_gramians._band_gramian import band_gramian, nearest_semidefinite
@@ -239,3 +240,29 @@ def test_gradients_flow_through(dt, dense):
 
     arguments = slots.to(torch.complex128).requires_grad_(), B.requires_grad_()
     assert torch.autograd.gradcheck(gramian, arguments, fast_mode=True)
+
+
+@DTS
+@pytest.mark.parametrize("dense", [False, True])
+def test_systems_take_bands(asarray, rng, dt, dense):
+    system = modal(rng, dt=dt, paired=True)
+    mine = on(system.to_dense() if dense else system, asarray)
+    bands = [(0.0, 0.5), (1.0, 2.0)]
+
+    P, Q = controllability_gramian(mine, band=bands), observability_gramian(mine, band=bands)
+
+    assert_close(P, sum(integral(system, *band) for band in bands).real, rtol=1e-11)
+    assert_close(Q, sum(integral(system.dual(), *band) for band in bands).real, rtol=1e-11)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_a_band_across_a_lightly_damped_pole(dense):
+    system = StateSpace(Diagonal(np.array([-1e-5 + 1j]), True), np.ones((1, 1)) + 0j, np.ones((1, 1)) + 0j)
+    system = system.to_dense() if dense else system
+
+    P = band_gramian(system, (0.99, 1.01))
+
+    # all but the tails of the resonance lie in the band
+    tails = band_gramian(system, [(0.0, 0.99), (1.01, math.inf)])
+    assert_close(P + tails, controllability_gramian(system), rtol=1e-9 if dense else 1e-14)
+    assert np.linalg.norm(tails) < 1e-2 * np.linalg.norm(P)

@@ -247,7 +247,13 @@ def test_the_slowest_pole_of_a_sparse_pencil(rng):
     pole = complex(slowest_pole(Sparse(A), Sparse(E), discrete=False))
 
     assert pole.real == pytest.approx(max(np.linalg.eigvals(np.linalg.solve(E.toarray(), A.toarray())).real), rel=1e-6)
-    assert complex(slowest_pole(Sparse(A / 4), None, discrete=True)).real == pytest.approx(-1.0, abs=1e-4)
+
+
+def test_an_unstable_mode_is_found_in_a_sparse_matrix_in_discrete_time():
+    A = (laplacian(600) / 5).tolil()
+    A[300, 300] = -1.5
+
+    assert abs(complex(slowest_pole(Sparse(A.tocsc()), None, discrete=True))) > 1.5
 
 
 def test_a_tensor_with_a_gradient_is_diagnosed_as_its_numbers(rng):

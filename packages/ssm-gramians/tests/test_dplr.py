@@ -14,6 +14,8 @@ from ssm_gramians import (
     Stein,
     UnsupportedError,
     Woodbury,
+    controllability_gramian,
+    gramian_factors,
     solve,
 )
 from ssm_gramians.testing import as_numpy, assert_close, assert_same_kind, assert_untouched
@@ -194,3 +196,14 @@ def test_gradients_flow_through_woodbury(rng):
         return solve(Lyapunov(DiagonalPlusLowRank(values, U, V), Q), Woodbury()).value
 
     assert torch.autograd.gradcheck(solution, tensors)
+
+
+def test_the_gramians_of_a_system_are_those_of_the_dense_one(rng):
+    _, _, A, B, _ = legs(8)
+    system = StateSpace(A, B, rng.standard_normal((2, 8)) + 0j)
+    expected = controllability_gramian(system.to_dense())
+
+    assert_close(controllability_gramian(system), expected, rtol=1e-12)
+    assert_close(controllability_gramian(system, solver=Woodbury()), expected, rtol=1e-12)
+    Z, _ = gramian_factors(system)
+    assert_close(Z @ Z.conj().T, expected, rtol=1e-12)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import linalg
 
-from ssm_gramians import ConvergenceError, Diagonal
+from ssm_gramians import ConvergenceError, Diagonal, StateSpace, controllability_gramian, observability_gramian
 from ssm_gramians._finite_horizon import continuous_horizon_factor, exponential_weighting
 from ssm_gramians.solvers.closed_form import weigh_modes
 from ssm_gramians.testing import as_numpy, assert_close, assert_same_kind
@@ -165,3 +165,20 @@ def test_gradients_flow_through_modes_that_do_not_decay(average):
         return weigh_modes(Diagonal(slots), Q, exponential_weighting(1.5, average=average))
 
     assert torch.autograd.gradcheck(gramian, (slots,))
+
+
+@pytest.mark.parametrize("average", [False, True])
+@pytest.mark.parametrize("dense", [False, True])
+def test_systems_take_horizons_in_seconds(asarray, rng, average, dense):
+    B, C = (rng.standard_normal(s) + 1j * rng.standard_normal(s) for s in ((2, 1), (1, 2)))
+    system = StateSpace(Diagonal(np.array([0.1 + 2j, -0.5 + 0j]), True), B, C)
+    real = system.to_dense()
+    source = real if dense else system
+    A = source.A.map(asarray) if isinstance(source.A, Diagonal) else asarray(source.A)
+    mine = StateSpace(A, asarray(source.B), asarray(source.C))
+
+    P = controllability_gramian(mine, horizon=1.5, average=average)
+    Q = observability_gramian(mine, horizon=1.5, average=average)
+
+    assert_close(P, integral(real.A, real.B, 1.5, average=average), rtol=1e-13)
+    assert_close(Q, integral(real.A.T, real.C.T, 1.5, average=average), rtol=1e-13)

@@ -166,7 +166,8 @@ def _constant(equation: Equation, value: Array | Gram, backend: Backend) -> tupl
         return Gram(backend.constant(side.Z)) if isinstance(side, Gram) else backend.constant(side)
 
     matrices: dict[str, Any] = {name: map_arrays(M, backend.constant) for name, M in equation.matrices.items()}
-    return type(equation)(**matrices, Q=plain(equation.Q)), plain(value)
+    kind: Any = type(equation)
+    return kind(**matrices, Q=plain(equation.Q)), plain(value)
 
 
 def _error(equation: Equation, value: Array | Gram, sep: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._arrays import Array, as_complex, namespace, promote, real
 from ._errors import UnsupportedError
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _DENSE = 500  # up to this order all eigenvalues of a sparse matrix cost less than a second
 _RITZ = 6  # values that ARPACK is asked for
+_COARSE = 1e-4  # where the spectrum is dense, as it is at its outer end, more digits take very many steps
 
 
 def slowest_pole(A: Matrix, E: Matrix | None, *, discrete: bool) -> Complex[Array, "*batch"] | None:
@@ -72,10 +73,13 @@ def _ritz_values(A: Sparse, E: Matrix | None, discrete: bool) -> Array | None:
     from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, eigs
 
     held = None if E is None else sparse.csc_array(getattr(E, "matrix", E))
+    start = np.cos(np.arange(A.shape[-1]))  # the same one each time, and orthogonal to nothing in particular
+    options: Any = {"M": held, "v0": start, "ncv": 40, "maxiter": 30, "return_eigenvectors": False}
+    outer = {"which": "LM" if discrete else "LR", "tol": _COARSE}
     found = []
-    for options in ({"which": "LM"},) if discrete else ({"sigma": 0.0}, {"which": "LR"}):
+    for choice in (outer,) if discrete else ({"sigma": 0.0}, outer):
         try:
-            found.append(eigs(A.matrix, _RITZ, held, return_eigenvectors=False, maxiter=300, **options))
+            found.append(eigs(A.matrix, _RITZ, **options, **choice))
         except ArpackNoConvergence as failure:
             found.append(failure.eigenvalues)
         except (ArpackError, RuntimeError):  # the second for a singular A: SuperLU cannot invert it at 0
