@@ -12,8 +12,11 @@ from ssm_gramians import (
     BartelsStewart,
     Cauchy,
     ClosedForm,
+    ExtendedKrylov,
     Hammarling,
     Kronecker,
+    LowRankADI,
+    RationalKrylov,
     Refined,
     SignIteration,
     SquaredSmith,
@@ -43,9 +46,12 @@ SOLVERS = (
     BartelsStewart(leaf=2),
     Cauchy(),
     ClosedForm(),
+    ExtendedKrylov(rtol=1e-14),
     Hammarling(),
     Hammarling(leaf=2, native=False),
     Kronecker(),
+    LowRankADI(rtol=1e-14),
+    RationalKrylov(rtol=1e-14),
     Refined(),
     SignIteration(),
     SquaredSmith(),
@@ -70,9 +76,10 @@ for solver, name in itertools.product(SOLVERS, NAMES):
 
     class _Solver(SolverConformance):
         backend = name
-        iterative = isinstance(solver, Cauchy | Hammarling | Refined | SignIteration | SquaredSmith) or (
-            isinstance(solver, Auto) and name == "array"
-        )
+        iterative = isinstance(
+            solver,
+            Cauchy | ExtendedKrylov | Hammarling | LowRankADI | RationalKrylov | Refined | SignIteration | SquaredSmith,
+        ) or (isinstance(solver, Auto) and name == "array")
 
         def asarray(self, array):
             return MAKERS[self.backend](array)
