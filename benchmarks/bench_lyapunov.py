@@ -1,7 +1,8 @@
 """One dense equation: the full solution, the factor, with E, in discrete time; residuals beside speed.
 
-Ours is the public call, with every check that it makes. Peers are SciPy, slycot (SB03MD, SB03OD, SG03AD), python-control
-and pyMOR. The systems are SLICOT's examples where SSM_ZOO_DATA names a folder that has them, HiPPO-LegS and random ones.
+Ours is the public call, with every check that it makes. Peers are SciPy, slycot (SB03MD, SB03OD, SG03AD),
+python-control and pyMOR. The systems are SLICOT's examples where SSM_ZOO_DATA names a folder that has them, HiPPO-LegS
+and random ones.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def legs(n=256):
 
 
 def drawn(n):
-    """A well-conditioned random system with three inputs."""
+    """Draw a well-conditioned system with three inputs."""
     rng = np.random.default_rng(n)
     return rng.standard_normal((n, n)) / np.sqrt(n) - 1.5 * np.eye(n), rng.standard_normal((n, 3))
 
@@ -77,6 +78,7 @@ def bound(run, *arguments):
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_full(race, name):
+    """Race for X."""
     A, B = SYSTEMS[name]()
     Q = B @ B.T
     contestants = {
@@ -95,6 +97,7 @@ def test_full(race, name):
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_factor(race, name):
+    """Race for Z with X = Z Zᵀ."""
     A, B = SYSTEMS[name]()
     equation = sg.Lyapunov(A, sg.Gram(B))
     native = "slycot" if "slycot" in sg.available_backends() else None
@@ -109,6 +112,7 @@ def test_factor(race, name):
 
 @pytest.mark.parametrize("n", [50, 100, 200, 400])
 def test_stein(race, n):
+    """Race in discrete time."""
     A, B = drawn(n)
     A = (A + 1.5 * np.eye(n)) * 0.9
     Q = B @ B.T
@@ -124,6 +128,7 @@ def test_stein(race, n):
 
 @pytest.mark.parametrize("n", [50, 100, 200])
 def test_generalised(race, n):
+    """Race with E."""
     A, B = drawn(n)
     rng = np.random.default_rng(1)
     E = np.eye(n) + rng.standard_normal((n, n)) / (3 * np.sqrt(n))

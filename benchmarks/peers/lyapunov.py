@@ -61,7 +61,9 @@ def slycot_generalised():
         F = [np.array(M, order="F") for M in (A, E)]
         eye = [np.eye(n, order="F") for _ in range(2)]
         right = np.array(-Q, order="F")
-        out = slycot.sg03ad("D" if discrete else "C", "X", "N", "T", "U", n, *F, *eye, right, ldwork=64 * n + 64)
+        out = slycot.sg03ad(
+            "D" if discrete else "C", "X", "N", "T", "U", n, *F, *eye, right, ldwork=2 * n * n + 8 * n + 16
+        )
         return out[4] / out[5]
 
     return run
@@ -80,7 +82,7 @@ def python_control():
 
 
 def pymor():
-    """A dense Gramian of pyMOR's, of a new model each time, since models keep theirs; slycot's solver if installed."""
+    """Return pyMOR's dense Gramian, of a new model each time, since models keep theirs; by slycot where installed."""
     if find_spec("pymor") is None:
         return None
     from pymor.core.logger import set_log_levels

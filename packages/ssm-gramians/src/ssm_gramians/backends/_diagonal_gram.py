@@ -49,7 +49,8 @@ def pair_corner(S: Array, B: Array, value: complex, alpha: float, discrete: bool
     M = np.array([[lam, off], [0, lam.conjugate()]])
     Z = (Y @ turn).real
     Z[1, 0] = 0
-    return Corner(*(np.asarray(K, dtype=S.dtype) for K in (Z, (back @ V).real, (back @ M @ turn).real)), Q.conj().T)
+    Z, V, M = (np.asarray(K, dtype=S.dtype) for K in (Z, (back @ V).real, (back @ M @ turn).real))
+    return Corner(Z, V, M, Q.conj().T)
 
 
 def _continuous_step(lam: complex, s: complex, first: list, last: list, alpha: float) -> tuple:

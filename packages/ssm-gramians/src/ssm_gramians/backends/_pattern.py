@@ -49,9 +49,10 @@ def _is_connected(A: Array) -> bool:
     if np.count_nonzero(links) > n * n - 2 * n + 2:
         return True
     links = (links | links.T).astype(np.float32)
-    reached, before = links[0], 0
+    reached: Array = links[0]
+    before = 0
     for _ in range(24):
-        count = np.count_nonzero(reached)
+        count = int(np.count_nonzero(reached))
         if count in (before, n):
             return bool(count == n)
         reached, before = links @ (reached > 0), count

@@ -48,7 +48,8 @@ def triangular_gram(S: Array, B: Array, *, discrete: bool) -> tuple[Array, Array
         raise InstabilityError(msg, worst)
     B = np.array(B, dtype=S.dtype)
     Z, V, M = np.zeros_like(S), np.zeros_like(B), np.zeros_like(S)
-    steps, end, alpha = [], len(S), np.sqrt(square)
+    steps: list[_Step] = []
+    end, alpha = len(S), np.sqrt(square)
     nothing = np.finfo(S.dtype).tiny / np.finfo(S.dtype).eps  # below it digits go, and with them the direction of b
     for start, value, weight in zip(starts[::-1], values[::-1], alpha[::-1], strict=True):
         rows = slice(start, end)

@@ -14,7 +14,7 @@ def judge_by_probe(equation: Equation, X: Array | Gram) -> Solution:
     A direct solver leaves a residual of rounding size or none of its digits is right, and hides neither from a vector
     without structure (Freivalds 1979). `Solution.residual` is the exact one all the same, computed when asked for.
 
-    Where the terms are far smaller than $\lVert A\rVert\,\lVert X\rVert$, as for a mode next to the border of stability,
+    Where the terms are far smaller than $\lVert A\rVert\,\lVert X\rVert$, as for a mode near the border of stability,
     no solver can do better than rounding relative to the latter: that will do as long as half of the digits are left.
     """
     terms = _terms(equation, X)
@@ -64,12 +64,14 @@ def _squared(term: Array) -> Array:
 
 def _times(*factors: Array | None) -> Array:
     """Return the product, from the right; None is the identity."""
-    *others, product = factors
+    others, product = factors[:-1], factors[-1]
+    assert product is not None
     for M in reversed(others):
         if isinstance(M, Gram):
             product = _times(M.Z, adjoint(M.Z), product)
         elif M is not None:
-            product = (M if M.dtype == product.dtype else promote(M, product)[0]) @ product
+            left, product = (M, product) if M.dtype == product.dtype else promote(M, product)
+            product = left @ product
     return product
 
 

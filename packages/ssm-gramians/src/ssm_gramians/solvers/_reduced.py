@@ -78,7 +78,8 @@ def reduced(A: Array, E: Array | None, backend: Backend) -> tuple[Part, ...]:
         If the QR or QZ algorithm fails.
     """
     if E is not None:
-        return (_pencil(*promote(A, E), backend),)
+        A, E = promote(A, E)
+        return (_pencil(A, E, backend),)
     if "pattern" not in backend.provides:
         return (_dense(A, backend),)
     pattern = backend.pattern(A)
@@ -90,7 +91,8 @@ def reduced(A: Array, E: Array | None, backend: Backend) -> tuple[Part, ...]:
         if scalar:
             parts.append(Part("diagonal", None, rows=rows, eigenvalues=namespace(A).linalg.diagonal(inner)))
         else:
-            part = _single(inner, *backend.pattern(inner)[:2], backend)
+            lower, upper, _ = backend.pattern(inner)
+            part = _single(inner, lower, upper, backend)
             parts.append(replace(part, rows=rows[part.rows]))
     return tuple(parts)
 

@@ -60,9 +60,9 @@ class BartelsStewart:
 
     def recognised(self, equation: Equation, backend: Backend) -> str:
         """Return in words what structure A has; the first of a batch speaks for all."""
-        A, E = equation.to_dense().A, equation.to_dense().matrices.get("E")
-        first = (0,) * (A.ndim - 2)
-        return described(reduced(A[first], None if E is None else E[(0,) * (E.ndim - 2)], backend))
+        matrices: dict[str, Array] = equation.to_dense().matrices
+        A, E = (None if M is None else M[(0,) * (M.ndim - 2)] for M in (matrices["A"], matrices.get("E")))
+        return described(reduced(A, E, backend))
 
     def _operators(self, equation: Equation, backend: Backend) -> list[DenseOperator]:
         names = list(equation.matrices)
@@ -126,7 +126,7 @@ class SchurFactorization:
 
 
 def _solved(equation: Equation, operators: list[DenseOperator] | None) -> Solution:
-    Q = equation.Q
+    Q: Array = equation.Q
     if operators is None:
         return singular_solution(equation)
     try:

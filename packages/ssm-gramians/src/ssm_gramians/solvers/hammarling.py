@@ -87,6 +87,7 @@ class HammarlingFactorization:
         return self._solve(self.equation.adjoint().with_right_side(Q), adjoint=True)
 
     def _solve(self, equation: Equation, *, adjoint: bool) -> Solution:
+        assert isinstance(equation.Q, Gram)
         try:
             forms = self._reduced(is_complex(equation.Q.Z))
         except SingularEquationError:
@@ -136,7 +137,7 @@ def _entered(parts: Form, B: Array) -> Array:
 
 def _assembled(parts: Form) -> Array:
     """Return the triangular matrix of all the parts."""
-    matrices = [part.pair[0] for part in parts]
+    matrices: list[Array] = [part.pair[0] for part in parts]
     if len(matrices) == 1:
         return matrices[0]
     order, start = sum(part.order for part in parts), 0
@@ -150,6 +151,7 @@ def _assembled(parts: Form) -> Array:
 
 def _solved(equation: Equation, one: Callable[[Array, Array, int], Array | None]) -> Solution | None:
     """Return the solution for each system of the batch in turn; None if one of them is not served."""
+    assert isinstance(equation.Q, Gram)
     A, B = equation.A, equation.Q.Z
     xp = namespace(B)
     batch = max((tuple(M.shape[:-2]) for M in (A, B)), key=len)

@@ -42,13 +42,13 @@ class Kronecker:
 def _operator(equation: Equation) -> Inexact[Array, "*batch nm nm"]:
     """Return the matrix that takes vec(X) to the terms that hold X."""
     matrices = promote(*equation.matrices.values())
-    named = dict(zip(equation.matrices, matrices, strict=True))
+    named: dict[str, Array] = dict(zip(equation.matrices, matrices, strict=True))
     A, like = named["A"], matrices[0]
     E = named.get("E", identity(A.shape[-1], like=like))
     if isinstance(equation, Stein):
         return kron(A, conj(A)) - kron(E, conj(E))
-    B = named.get("B", adjoint(A))
-    F = named.get("F", adjoint(E) if "B" not in named else identity(B.shape[-1], like=like))
+    B = named["B"] if "B" in named else adjoint(A)
+    F = adjoint(E) if "B" not in named else named["F"] if "F" in named else identity(B.shape[-1], like=like)
     return kron(A, F.mT) + kron(E, B.mT)
 
 
