@@ -74,10 +74,10 @@ def _ritz_values(A: Sparse, E: Matrix | None, discrete: bool) -> Array | None:
 
     held = None if E is None else sparse.csc_array(getattr(E, "matrix", E))
     start = np.cos(np.arange(A.shape[-1]))  # the same one each time, and orthogonal to nothing in particular
-    options: Any = {"M": held, "v0": start, "ncv": 40, "maxiter": 30, "return_eigenvectors": False}
-    outer = {"which": "LM" if discrete else "LR", "tol": _COARSE}
+    options: Any = {"M": held, "v0": start, "return_eigenvectors": False}
+    outer = {"which": "LM" if discrete else "LR", "tol": _COARSE, "ncv": 40, "maxiter": 10}
     found = []
-    for choice in (outer,) if discrete else ({"sigma": 0.0}, outer):
+    for choice in (outer,) if discrete else ({"sigma": 0.0, "maxiter": 100}, outer):
         try:
             found.append(eigs(A.matrix, _RITZ, **options, **choice))
         except ArpackNoConvergence as failure:
