@@ -12,7 +12,19 @@ from ._order import Energy, Error, Order, Selection
 from ._project import project
 from ._reduction import Reduction
 from .methods import balanced_truncation
-from .norms import GainBracket, estimate_peak_gain, h2_norm, hinf_bracket, hinf_norm, linf_bracket, peak_gain
+from .norms import (
+    GainBracket,
+    NormBracket,
+    estimate_peak_gain,
+    h2_norm,
+    hankel_norm,
+    hinf_bracket,
+    hinf_norm,
+    horizon_gain,
+    linf_bracket,
+    peak_gain,
+    peak_to_peak_bracket,
+)
 
 __version__ = "0.1.0.dev0"
 
@@ -24,6 +36,7 @@ __all__ = [
     "Error",
     "GainBracket",
     "Multiple",
+    "NormBracket",
     "Order",
     "OrderError",
     "Projection",
@@ -40,11 +53,14 @@ __all__ = [
     "estimate_peak_gain",
     "h2_norm",
     "hankel_error_bound",
+    "hankel_norm",
     "hankel_singular_values",
     "hinf_bracket",
     "hinf_norm",
+    "horizon_gain",
     "linf_bracket",
     "peak_gain",
+    "peak_to_peak_bracket",
     "project",
     "relative_error_bound",
 ]

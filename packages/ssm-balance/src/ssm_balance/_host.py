@@ -21,6 +21,12 @@ def on_host(system: StateSpace) -> StateSpace:
     return _mapped(system, lambda matrix: np.asarray(in_double(matrix)))
 
 
+def dense_matrices(system: StateSpace) -> tuple[Array, Array, Array, Array]:
+    """Return A, B, C, D, dense; for a paired system the real ones of order 2n."""
+    dense = system.to_dense()
+    return dense.A, dense.B, dense.C, dense.D
+
+
 def members(system: StateSpace) -> Iterator[StateSpace]:
     """Yield the systems of a batch one by one."""
     for index in np.ndindex(system.batch_shape):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.linalg import eigvals, matrix_balance
+
+from .._host import dense_matrices
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -28,9 +30,9 @@ class LevelCrossings:
     """
 
     def __init__(self, response: FrequencyResponse):
-        dense = response.system.to_dense()
-        self._A, self._B, self._C, self._D, self._dt, self._turn = dense.A, dense.B, dense.C, dense.D, dense.dt, 0.0
-        if dense.is_discrete:
+        self._A, self._B, self._C, self._D = dense_matrices(response.system)
+        self._dt, self._turn = response.system.dt, 0.0
+        if response.system.is_discrete:
             self._to_continuous_time(response.poles)
 
     def frequencies(self, level: float) -> Float[np.ndarray, " k"]:
@@ -63,7 +65,7 @@ class LevelCrossings:
         distance = np.abs(np.exp(2j * np.pi * turns)[:, None] + poles).min(axis=1)
         distance[[0, 16]] *= 1e3  # z₀ = ±1 stays in real arithmetic, four times cheaper: worth three digits
         self._turn = turns[distance.argmax()]
-        z0 = {0.0: 1.0, 0.5: -1.0}.get(self._turn, np.exp(2j * np.pi * self._turn))
+        z0: Any = {0.0: 1.0, 0.5: -1.0}.get(self._turn, np.exp(2j * np.pi * self._turn))
         eye = np.eye(self._A.shape[0])
         inverse = np.linalg.inv(self._A + z0 * eye)
         self._D = self._D - self._C @ inverse @ self._B

@@ -11,7 +11,7 @@ from scipy.linalg import schur
 from ssm_gramians import Diagonal, Sparse, StateSpace
 
 from .._descriptor import without_descriptor
-from .._host import on_host
+from .._host import dense_matrices, on_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,7 @@ class FrequencyResponse:
         """Return the gains by partial fractions, to about eight digits, where the eigenvectors allow it."""
         return self._norms(frequencies, FrequencyResponse._quick)
 
-    def _norms(self, frequencies, method: Callable):
+    def _norms(self, frequencies: Float[np.ndarray, " k"], method: Callable) -> Float[np.ndarray, " k"]:
         system = self.system
         D = system.D if self._minus is None else system.D - self._minus.system.D
         gains = np.full(frequencies.shape, np.linalg.norm(D, 2))
@@ -105,7 +105,7 @@ class FrequencyResponse:
 
     @cached_property
     def _eigen(self):
-        return np.linalg.eig(self.system.A)
+        return np.linalg.eig(dense_matrices(self.system)[0])
 
     @cached_property
     def _modes(self):

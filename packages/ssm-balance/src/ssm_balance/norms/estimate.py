@@ -72,6 +72,7 @@ def estimate_peak_gain(system: StateSpace, *, modes: int = 4, steps: int = 2) ->
 
 
 def _loudest(system: StateSpace, modes: int) -> Float[np.ndarray, " k"]:
+    assert isinstance(system.A, Diagonal)
     poles = system.A.eigenvalues
     distance = 1 - np.abs(poles) if system.is_discrete else -poles.real
     loudness = np.linalg.norm(system.B, axis=1) * np.linalg.norm(system.C, axis=0) / distance
@@ -81,6 +82,7 @@ def _loudest(system: StateSpace, modes: int) -> Float[np.ndarray, " k"]:
 
 def _products(system: StateSpace, frequencies: Float[np.ndarray, " k"]) -> tuple[Callable, Callable]:
     """Return V ↦ G V and W ↦ Gᴴ W for all frequencies at once: (k, inputs, v) ↦ (k, outputs, v), and back."""
+    assert isinstance(system.A, Diagonal)
     poles, B, C = system.poles(), system.B, system.C
     if system.A.paired:
         B, C = np.concatenate([B, B.conj()]), np.concatenate([C, C.conj()], axis=1)
