@@ -173,6 +173,21 @@ def test_a_slow_decay_is_foreseen_before_anything_is_squared(rng):
     assert solution.steps < 10
 
 
+@pytest.mark.parametrize("kind", [Stein, Lyapunov])
+def test_a_dense_equation_that_would_take_too_long_is_given_up_at_once(asarray, kind):
+    A = np.broadcast_to(np.diag([0.5, 0.9999]) - (0 if kind is Stein else np.diag([1e3, 1.0])), (2, 2, 2)).copy()
+
+    work = factor(kind(asarray(A)), SquaredSmith(max_steps=6))
+
+    for solution in (
+        solve(kind(asarray(A), asarray(np.eye(2))), SquaredSmith(max_steps=6)),
+        work.solve(asarray(np.eye(2))),
+    ):
+        assert solution.status is Status.STEPS_EXHAUSTED
+        assert solution.steps == 0
+        assert tuple(solution.value.shape) == (2, 2, 2)
+
+
 @pytest.mark.parametrize("name", ["stein", "lyapunov"])
 def test_a_factorisation_shares_its_powers_between_an_equation_and_its_adjoint(rng, asarray, name):
     A = with_radius(rng.standard_normal((2, 5, 5)) + 1j * rng.standard_normal((2, 5, 5)), 0.9)

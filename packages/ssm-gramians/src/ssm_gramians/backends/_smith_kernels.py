@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .._arrays import Array
 
 CONVERGED, EXHAUSTED, DIVERGED = 0, 1, 2
-_TASKS = 32  # of a batch: a thread that has done one takes the next
+_TASKS = 4  # a thread: one that has done its own takes another's
 _WORTH_A_THREAD = 1 << 18  # products n^3 in a batch: some hundred microseconds of work
 
 
@@ -36,13 +36,14 @@ def smith_sums(A: Array, Q: Array, *, rtol: float, max_steps: int) -> tuple[Arra
     # a read-only array is another type to Numba, and would be compiled for again
     matrices = [np.require(M, requirements=["C", "W"]) for M in (A, Q)]
     planes = [M.view(precision).reshape(batch, n, parts * n) for M in (*matrices, X)]
-    size = max(1, -(-batch // _TASKS))
+    threads = numba.get_num_threads() if batch * n**3 > _WORTH_A_THREAD else 1
+    size = max(1, batch if threads == 1 else -(-batch // (_TASKS * threads)))
 
     def run(task: int) -> None:
         part = slice(task * size, (task + 1) * size)
         kernel(*(M[part] for M in planes), limits, max_steps, residual[part], steps[part], outcome[part])
 
-    share(run, -(-batch // size), threads=numba.get_num_threads() if batch * n**3 > _WORTH_A_THREAD else 1)
+    share(run, -(-batch // size), threads=threads)
     return X, residual, steps, outcome
 
 

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from math import ceil, log, log2
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._arrays import Array, adjoint, namespace, promote
+from ..backends import Backend
 from ._doubling import CONVERGED, DIVERGED, EXHAUSTED, has_grown, square_norm
+from .cayley import directions
 
 if TYPE_CHECKING:
     from jaxtyping import Inexact, Int
+
+
+TERMS = 16  # from which the rate of decay may be read
+
+
+def doublings(norms: list[Array], rtol: float) -> int:
+    """Return how many doublings the slowest system takes to rtol if its terms shrink on as they do; 0 if unknown."""
+    late, early, xp = norms[-1], norms[len(norms) // 2 - 1], namespace(norms[-1])
+    shrinks = (late > 0) & (late < early)
+    if len(norms) < TERMS or not bool(xp.any(shrinks)):
+        return 0
+    rate = float(xp.max(xp.where(shrinks, late / xp.where(shrinks, early, xp.ones_like(early)), xp.zeros_like(late))))
+    return ceil(log2(max(1.0, log(rtol) / log(rate) * (len(norms) // 2))))
 
 
 class Powers:
@@ -50,6 +66,16 @@ class Powers:
         """Say for each system whether its powers up to 2^k have not grown beyond hope."""
         self[k]
         return self._alive[k]
+
+    def foreseen(self, backend: Backend) -> int:
+        r"""Return how many steps the slowest system will take, by the decay of $A^j v$ over 16 terms; 0 if unknown."""
+        A, norms = self._found[0], []
+        v = directions(A)
+        with np.errstate(all="ignore"):
+            for _ in range(TERMS):
+                v = A @ v
+                norms.append(backend.norm(v))
+        return doublings(norms, self.rtol**0.5)
 
     def sum(self, Q: Inexact[Array, "batch n n"], *, dual: bool) -> tuple[Array, Int[Array, " batch"], int]:
         r"""Return $\sum_k A^k Q (A^k)^H$, or that of the adjoint, the outcome of each system, and the steps."""

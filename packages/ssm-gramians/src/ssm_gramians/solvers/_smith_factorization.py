@@ -59,6 +59,8 @@ class SmithFactorization:
         equation = self.equation.with_right_side(Q)
         if self._singular:
             return singular_solution(equation)
+        if self._is_hopeless():
+            return self._given_up(equation)
         A, right = promote(self._powers[0], self._in_discrete_time(Q, dual=False))
         if "smith_kernel" in self._backend.provides and A.shape[-1] <= _KERNEL_ORDER:
             X, residual, steps, outcome = self._backend.smith_sums(A, right, rtol=self.rtol, max_steps=self._max_steps)
@@ -78,8 +80,19 @@ class SmithFactorization:
             if status is not Status.CONVERGED:
                 return Solution(Gram(Z), status, equation, steps)
             return judge_gram(equation, Gram(Z), rtol=self.rtol, steps=steps)
+        if self._is_hopeless():
+            return self._given_up(equation)
         X, outcome, steps = self._powers.sum(right, dual=dual)
         return self._judged(equation, X, outcome, steps)
+
+    def _is_hopeless(self) -> bool:
+        """Say whether the terms shrink too slowly for the steps that are allowed: seen before anything is squared."""
+        return self._powers.foreseen(self._backend) > self._max_steps
+
+    def _given_up(self, equation: Equation) -> Solution:
+        A, Q = promote(self._powers[0], flat(equation.Q))
+        X = Q + namespace(A).zeros_like(A)
+        return Solution(namespace(X).reshape(X, (*_batch(equation), *X.shape[-2:])), Status.STEPS_EXHAUSTED, equation)
 
     def _in_discrete_time(self, Q: RightSide, *, dual: bool) -> Array:
         """Return the right-hand side of the Stein equation, flat; of a `Gram` its factor."""

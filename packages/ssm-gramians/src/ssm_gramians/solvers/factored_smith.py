@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil, log, log2
+from math import log2
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +11,10 @@ from .._arrays import Array, adjoint, namespace, promote
 from .._solution import Status
 from ..backends import Backend
 from ._doubling import square_norm
-from ._powers import Powers
+from ._powers import Powers, doublings
 
 if TYPE_CHECKING:
     from jaxtyping import Inexact
-
-_ENOUGH = 16  # terms from which the rate of decay may be read
 
 
 def stein_factor(
@@ -83,21 +81,11 @@ def _single_terms(powers: Powers, B: Array, backend: Backend, *, dual: bool, cou
         rows = xp.hypot(rows, change)
         if bool(xp.all(change <= powers.rtol * rows)):
             return xp.concat(terms, axis=-1), True, len(terms).bit_length()
-    return xp.concat(terms, axis=-1), False, _doublings(norms, powers.rtol)
+    return xp.concat(terms, axis=-1), False, doublings(norms, powers.rtol)
 
 
 def _row_norms(Z: Array) -> Array:
     return namespace(Z).linalg.vector_norm(Z, axis=-1)
-
-
-def _doublings(norms: list[Array], rtol: float) -> int:
-    """Return how many doublings the slowest system will need if its terms go on shrinking as they do; 0: unknown."""
-    late, early, xp = norms[-1], norms[len(norms) // 2 - 1], namespace(norms[-1])
-    shrinks = (late > 0) & (late < early)
-    if len(norms) < _ENOUGH or not bool(xp.any(shrinks)):
-        return 0
-    rate = float(xp.max(xp.where(shrinks, late / early, xp.zeros_like(late))))
-    return ceil(log2(max(1.0, log(rtol) / log(rate) * (len(norms) // 2))))
 
 
 def horizon_factor(

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from .._arrays import Array, is_complex, namespace, promote
-from .._equations import Equation, RightSide
+from .._equations import Equation, Lyapunov, RightSide, Stein
 from .._solution import Solution, Status, judge
 from ..backends import Backend
 from ._base import Factorization
@@ -69,7 +69,7 @@ class RefinedFactorization:
 
     def __init__(self, equation: Equation, refined: Refined, backend: Backend) -> None:
         self.equation, self._refined, self._backend = equation.with_right_side(None), refined, backend
-        single = type(equation)(_single(equation.A))
+        single = (Stein if isinstance(equation, Stein) else Lyapunov)(_single(equation.A))
         finite = bool(namespace(single.A).all(namespace(single.A).isfinite(single.A)))
         self._single = refined.solver.factor(single, backend) if finite else None
 

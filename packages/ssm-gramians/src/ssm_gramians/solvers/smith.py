@@ -31,6 +31,7 @@ class SquaredSmith:
         Stop when what is left of the series is smaller than this part of X, or of Z; the dtype's eps if None.
     max_steps
         Doublings at most. An eigenvalue at distance d from the unit circle needs about log2(18 / d), a factor one more.
+        Where the first sixteen terms shrink too slowly for that, nothing is squared.
     truncate
         Singular values of Z, its rows scaled to norm one, are dropped below this part of the largest; 10 n eps, the
         level of rounding, if None. With 0 nothing is dropped.
