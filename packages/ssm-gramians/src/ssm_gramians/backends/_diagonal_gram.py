@@ -33,24 +33,34 @@ def pair_corner(S: Array, B: Array, value: complex, alpha: float, discrete: bool
     The last column comes first; X is real and its triangular factor unique, so one unitary 2 x 2 matrix makes the
     factor real and triangular at once.
     """
-    Q, R = np.linalg.qr(B.conj().T)
+    L, U = (B, np.eye(B.shape[1], dtype=B.dtype)) if B.shape[1] <= 2 else _factors(B)
+    (a, b), (c, d) = S.tolist()
     lam = complex(value)
-    p, q = complex(S[0, 1]), lam - float(S[0, 0])  # an eigenvector
+    p, q = complex(b), lam - a  # an eigenvector; scalars all the way, since arrays of order 2 would cost ten times more
     size = hypot(abs(p), abs(q))
-    W = np.array([[p, -q.conjugate()], [q, p.conjugate()]]) / size
-    first, last = (W.conj().T @ R.conj().T).tolist()
-    s = complex(W[:, 0].conj() @ S @ W[:, 1])
+    p, q = p / size, q / size
+    s, t = p.conjugate(), q.conjugate()
+    above, below = L.tolist()
+    first, last = ([f * x + g * y for x, y in zip(above, below, strict=True)] for f, g in ((s, t), (-q, p)))
     step = _discrete_step if discrete else _continuous_step
-    corner, units, off, chain = step(lam, s, first, last, float(alpha))
-    Y = W @ np.array(corner)
-    turn = _realifying(*Y.ravel().tolist())
-    back = turn.conj().T
-    V = alpha * np.array([[1, chain], [0, 1]]) @ np.array(units)
-    M = np.array([[lam, off], [0, lam.conjugate()]])
-    Z = (Y @ turn).real
-    Z[1, 0] = 0
-    Z, V, M = (np.asarray(K, dtype=S.dtype) for K in (Z, (back @ V).real, (back @ M @ turn).real))
-    return Corner(Z, V, M, Q.conj().T)
+    (rest, z, zeta), (v, u), off, chain = step(
+        lam, s * (b * s - a * t) + t * (d * s - c * t), first, last, float(alpha)
+    )
+    Y = p * rest, p * z - t * zeta, q * rest, q * z + s * zeta
+    turn = _realifying(*Y)
+    Z = _real_product(*Y, *turn)
+    back = turn[0].conjugate(), turn[2].conjugate(), turn[1].conjugate(), turn[3].conjugate()
+    moved = _product(lam, off, 0, lam.conjugate(), *turn)
+    rows = [x + chain * y for x, y in zip(v, u, strict=True)], u
+    V = [[alpha * (f * x + g * y).real for x, y in zip(*rows, strict=True)] for f, g in (back[:2], back[2:])]
+    corner = (np.array(K, dtype=S.dtype) for K in ([[Z[0], Z[1]], [0, Z[3]]], V))
+    return Corner(*corner, np.reshape(np.array(_real_product(*back, *moved), dtype=S.dtype), (2, 2)), U)
+
+
+def _factors(B: Array) -> tuple[Array, Array]:
+    """Return L and U with B = L U, orthonormal rows in U."""
+    Q, R = np.linalg.qr(B.conj().T)
+    return R.conj().T, Q.conj().T
 
 
 def _continuous_step(lam: complex, s: complex, first: list, last: list, alpha: float) -> tuple:
@@ -58,7 +68,7 @@ def _continuous_step(lam: complex, s: complex, first: list, last: list, alpha: f
     g = _dot(first, u)
     z = -(zeta * s + alpha * g) / (2 * lam)
     rest, v = _normed([x - alpha * z * y for x, y in zip(first, u, strict=True)], alpha)
-    return [[rest, z], [0, zeta]], [v, u], -alpha * alpha * _dot(v, u), 0
+    return (rest, z, zeta), (v, u), -alpha * alpha * _dot(v, u), 0
 
 
 def _discrete_step(lam: complex, s: complex, first: list, last: list, alpha: float) -> tuple:
@@ -68,7 +78,7 @@ def _discrete_step(lam: complex, s: complex, first: list, last: list, alpha: flo
     change = alpha * (lam * z + zeta * s) - (lam.conjugate() + 1) * g
     rest, v = _normed([x + change * y for x, y in zip(first, u, strict=True)], alpha)
     overlap = _dot(v, u)
-    return [[rest, z], [0, zeta]], [v, u], alpha * alpha * overlap, -overlap * (1 + lam)
+    return (rest, z, zeta), (v, u), alpha * alpha * overlap, -overlap * (1 + lam)
 
 
 def _normed(b: list, alpha: float) -> tuple[float, list]:
@@ -80,12 +90,21 @@ def _dot(x: list, y: list) -> complex:
     return sum(p * q.conjugate() for p, q in zip(x, y, strict=True))
 
 
-def _realifying(a: complex, b: complex, c: complex, d: complex) -> Array:
+def _realifying(a: complex, b: complex, c: complex, d: complex) -> tuple[complex, ...]:
     """Return a unitary matrix that makes [[a, b], [c, d]], a factor of a real matrix, real and upper triangular."""
     size = hypot(abs(c), abs(d))
     if size == 0:
-        return np.eye(2, dtype=complex)
+        return 1, 0, 0, 1
     p, q = c / size, d / size
     corner = a * q - b * p
     phase = corner.conjugate() / abs(corner) if corner else 1.0
-    return np.array([[q * phase, p.conjugate()], [-p * phase, q.conjugate()]])
+    return q * phase, p.conjugate(), -p * phase, q.conjugate()
+
+
+def _product(a: complex, b: complex, c: complex, d: complex, *other: complex) -> tuple[complex, ...]:
+    e, f, g, h = other
+    return a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h
+
+
+def _real_product(*entries: complex) -> list[float]:
+    return [x.real for x in _product(*entries)]

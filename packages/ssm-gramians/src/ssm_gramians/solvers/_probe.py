@@ -19,10 +19,10 @@ def judge_by_probe(equation: Equation, X: Array | Gram) -> Solution:
     """
     terms = _terms(equation, X)
     xp = namespace(*terms)
-    rest = xp.sqrt(_squared(terms[0] + terms[1] + terms[2]))
+    rest, *sizes = _norms(terms[0] + terms[1] + terms[2], *terms)
     if not bool(xp.all(xp.isfinite(rest))):  # no entry of a probe is zero: what is not finite in X shows
         return Solution(X, Status.SINGULAR, equation)
-    size = xp.sqrt(_squared(terms[0])) + xp.sqrt(_squared(terms[1])) + xp.sqrt(_squared(terms[2]))
+    size = sizes[0] + sizes[1] + sizes[2]
     eps = float(xp.finfo(X.dtype).eps)
     limit = 100 * (X.shape[-2] + X.shape[-1]) * eps  # as everywhere: see `judge`
     good = rest <= limit * size
@@ -56,10 +56,12 @@ def _terms(equation: Equation, X: Array | Gram) -> tuple[Array, ...]:
     return first, -second if isinstance(equation, Stein) else second, last
 
 
-def _squared(term: Array) -> Array:
-    """Return the sum of the squares of the entries, in double precision."""
-    xp, term = namespace(term), as_double(term)
-    return xp.sum(real(term * conj(term)), axis=(-2, -1))
+def _norms(*vectors: Array) -> tuple[Array, ...]:
+    """Return the norm of each, in double precision; all in one go, which for small ones is what counts."""
+    xp = namespace(*vectors)
+    stacked = as_double(xp.stack(vectors if len({v.shape for v in vectors}) == 1 else xp.broadcast_arrays(*vectors)))
+    norms = xp.sqrt(xp.sum(real(stacked * conj(stacked)), axis=(-2, -1)))
+    return tuple(norms[k, ...] for k in range(len(vectors)))
 
 
 def _times(*factors: Array | None) -> Array:

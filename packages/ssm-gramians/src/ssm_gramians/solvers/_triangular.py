@@ -66,7 +66,7 @@ class Recursion:
         A quarter of the unknowns, the block below the diagonal, is the adjoint of another and not solved for.
         """
         n = G.shape[0]
-        if 3 * n <= 2 * self.leaf or n < 4:
+        if n <= self.leaf or n < 4:
             G[...] = self._small(left, right, G)
             return
         cut = _middle(left)
