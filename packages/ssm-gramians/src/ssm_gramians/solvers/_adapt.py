@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .._arrays import Array, adjoint, promote
+from .._arrays import Array, adjoint, namespace, promote
 from .._equations import Equation, Sylvester, dense_right_side
 from .._errors import SingularEquationError
 from .._gram import Gram
-from .._solution import Solution, judge, singular_solution
+from .._solution import Solution, Status, judge, singular_solution
 from .._structure import Structure, kind_of, to_dense
 from ..backends import Backend
 from ._base import Factorization, Solver
@@ -63,10 +63,23 @@ def widened(equation: Equation, solution: Solution, backend: Backend) -> Solutio
     """Return the solution as that of the equation that was asked, in the form of its right-hand side."""
     X = solution.value
     if isinstance(equation.Q, Gram) and not isinstance(X, Gram):
-        X = Gram(backend.factor(X) if solution.converged else X * float("nan"))
+        solution = _factored(solution, backend)
+        X = solution.value
     if "E" in equation.matrices and "E" not in solution.equation.matrices and solution.converged:
         return judge(equation, X, steps=solution.steps)
     return replace(solution, value=X, equation=equation)
+
+
+def _factored(solution: Solution, backend: Backend) -> Solution:
+    """Return the solution as a `Gram`; an X that is not positive semidefinite has none, and A a mode that grows."""
+    X = solution.value
+    if not solution.converged:
+        return replace(solution, value=Gram(X * float("nan")))
+    Z = backend.factor(X)
+    xp = namespace(X)
+    limit = 1000 * X.shape[-1] * backend.eps(X)  # a factor of a semidefinite X leaves out no more than rounding
+    semidefinite = bool(xp.all(backend.norm(Z @ adjoint(Z) - X) <= limit * backend.norm(X)))
+    return replace(solution, value=Gram(Z), status=Status.CONVERGED if semidefinite else Status.DIVERGED)
 
 
 class Adapted:
