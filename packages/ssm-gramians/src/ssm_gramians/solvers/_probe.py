@@ -20,14 +20,13 @@ def judge_by_probe(equation: Equation, X: Array | Gram) -> Solution:
     terms = _terms(equation, X)
     xp = namespace(*terms)
     rest, *sizes = _norms(terms[0] + terms[1] + terms[2], *terms)
+    size, eps = sizes[0] + sizes[1] + sizes[2], float(xp.finfo(X.dtype).eps)
+    limit = 100 * (X.shape[-2] + X.shape[-1]) * eps  # as everywhere: see `judge`
+    if bool(xp.all(rest < limit * size)):  # false for what is not finite, on either side
+        return Solution(X, Status.CONVERGED, equation)
     if not bool(xp.all(xp.isfinite(rest))):  # no entry of a probe is zero: what is not finite in X shows
         return Solution(X, Status.SINGULAR, equation)
-    size = sizes[0] + sizes[1] + sizes[2]
-    eps = float(xp.finfo(X.dtype).eps)
-    limit = 100 * (X.shape[-2] + X.shape[-1]) * eps  # as everywhere: see `judge`
-    good = rest <= limit * size
-    if not bool(xp.all(good)):
-        good = good | ((rest <= limit * _attainable(equation, X)) & (rest <= eps**0.5 * size))
+    good = (rest <= limit * size) | ((rest <= limit * _attainable(equation, X)) & (rest <= eps**0.5 * size))
     return Solution(X, Status.CONVERGED if bool(xp.all(good)) else Status.INACCURATE, equation)
 
 
