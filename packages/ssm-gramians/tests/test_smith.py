@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ssm_gramians import Gram, Lyapunov, SquaredSmith, Status, Stein, factor, solve
+from ssm_gramians.backends._mild_spectrum import doublings_of
 from ssm_gramians.solvers.cayley import cayley
 from ssm_gramians.testing.asserts import as_numpy, assert_close
 
@@ -221,3 +222,14 @@ def test_a_cayley_transform_maps_the_left_half_plane_into_the_disc(rng, asarray)
     p = scale / 2
     assert_close((p * np.eye(6) - A) @ inverse, np.broadcast_to(np.eye(6), A.shape), rtol=1e-13)
     assert_close(M, (p * np.eye(6) + A) @ inverse, rtol=1e-13)
+
+
+def test_the_doublings_of_a_mild_spectrum_are_foreseen_and_a_stiff_one_is_known(rng):
+    mild = rng.standard_normal((100, 100)) / 10 - 1.5 * np.eye(100)
+    stiff = -np.diag(np.logspace(-3, 3, 100))
+
+    foreseen, taken = doublings_of(mild), solve(Lyapunov(mild, np.eye(100)), SquaredSmith()).steps
+
+    assert abs(foreseen - taken) <= 1
+    assert doublings_of(stiff) > 8
+    assert doublings_of(-mild) == np.inf
