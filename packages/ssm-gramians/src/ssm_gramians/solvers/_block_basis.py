@@ -88,9 +88,11 @@ class BlockBasis:
         halves, end = np.split(self._rows[new].copy(), [self.split]), new.start
         counts = []
         for half in halves:
-            for _ in range(3):  # each pass divides what rounding left in the old directions by 1/eps again
-                half = half - (conj(self._rows[low:end]) @ self._image(half).T).T @ self._rows[low:end]
-            kept = self._independent(half)
+            kept = half
+            for _ in range(2):  # the first round leaves short vectors with the rounding errors of the long ones
+                for _ in range(2):
+                    kept = kept - (conj(self._rows[low:end]) @ self._image(kept).T).T @ self._rows[low:end]
+                kept = self._independent(kept)
             self._rows[end : end + len(kept)] = kept
             end += len(kept)
             counts.append(len(kept))

@@ -140,6 +140,11 @@ class GeneralSpace(ExtendedSpace):
         self.coupling = column[old.stop :]
         return basis.ends[-1] - basis.ends[-2]
 
+    def refresh(self) -> None:
+        """Project M on the whole basis anew: what rounding adds below the blocks of T counts for bad conditions."""
+        image = self.pencil.solve_right(self.pencil.left(np.asfortranarray(self.V.T)))
+        self._T[: self.size, : self.size] = conj(self.V) @ image
+
     def _new_basis(self, width: int) -> BlockBasis:
         del width
         return BlockBasis(self.pencil.order, None, None, self.dtype)

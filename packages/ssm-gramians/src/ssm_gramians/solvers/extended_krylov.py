@@ -78,8 +78,7 @@ class ExtendedKrylov:
             projected = solve_projected(space.T, space.b, hermitian=space.hermitian)
             residual = np.inf if projected is None else space.residual_norm(projected.Y)
             if residual <= target:
-                outcome = _outcome(space, projected, self.rtol, Status.CONVERGED, steps)
-                found = residual_estimate(space.pencil, outcome.Z, B)
+                outcome, found = self._verified(space, projected, B, limit, steps)
                 if found <= limit:
                     return outcome
                 status, target = Status.INACCURATE, target * 0.3 * limit / found
@@ -89,6 +88,19 @@ class ExtendedKrylov:
         if projected is None or projected.rightmost > 0:
             status = Status.DIVERGED
         return _outcome(space, projected, self.rtol, status, steps)
+
+    def _verified(
+        self, space: ExtendedSpace, projected: Projected | None, B: Array, limit: float, steps: int
+    ) -> tuple[Outcome, float]:
+        """Return the outcome and its residual, after a second projection where the first one has lost too much."""
+        outcome = _outcome(space, projected, self.rtol, Status.CONVERGED, steps)
+        found = residual_estimate(space.pencil, outcome.Z, B)
+        if found <= limit or not isinstance(space, GeneralSpace):
+            return outcome, found
+        space.refresh()
+        projected = solve_projected(space.T, space.b, hermitian=False)
+        outcome = _outcome(space, projected, self.rtol, Status.CONVERGED, steps)
+        return outcome, residual_estimate(space.pencil, outcome.Z, B)
 
 
 def _hopeless(space: ExtendedSpace, projected: Projected | None) -> bool:

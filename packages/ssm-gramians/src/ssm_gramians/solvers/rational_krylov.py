@@ -16,8 +16,7 @@ from ..backends import Backend
 from ._block_basis import BlockBasis
 from ._low_rank import LowRankFactorization, Outcome
 from ._poles import next_pole
-from ._projected import compressed, residual_estimate, solve_projected
-from .low_rank_adi import adi_step
+from ._projected import ROUNDING, compressed, residual_estimate, solve_projected
 from .shifts import generalized_eigenvalues, spectral_interval
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RationalKrylov:
-    r"""$X = V Y V^H$ on the span of $(A + p_1 E)^{-1} B, (A + p_2 E)^{-1} E (A + p_1 E)^{-1} B, \ldots$.
+    r"""$X = V Y V^H$ on the span of $(A - s_1 E)^{-1} B, (A - s_2 E)^{-1} E (A - s_1 E)^{-1} B, \ldots$.
 
     Each pole takes a factorisation, and the next is put where the rational function of all poles and Ritz values is
     largest on their convex hull. The fewest columns of all low-rank solvers: for systems of moderate size, or far from
@@ -86,11 +85,11 @@ class RationalKrylov:
 
 
 class _Space:
-    """The basis V, the projections of F and G, and the residual factor of ADI, which makes the next vectors."""
+    """The basis V, F V, G V and the projections of F and G; the last block makes the next vectors."""
 
     def __init__(self, pencil: Pencil, B: Inexact[Array, "n m"]) -> None:
         dtype = np.result_type(B.dtype, np.complex128 if pencil.is_complex else np.float64)
-        self.pencil, self.B, self.W = pencil, B.astype(dtype, copy=False), B
+        self.pencil, self.B = pencil, B.astype(dtype, copy=False)
         self.basis = BlockBasis(pencil.order, None, None, dtype)
         self.FV = np.zeros((pencil.order, 0), dtype=dtype)
         self.GV = np.zeros((pencil.order, 0), dtype=dtype)
@@ -108,8 +107,9 @@ class _Space:
         pairs = self.FV.dtype == np.float64
         s = next_pole(-self.ritz.conj(), np.asarray(self.poles), self.interval, real=self.pencil.hermitian, pairs=pairs)
         self.poles += [s, s.conjugate()] if pairs and s.imag else [s]
-        W, block = adi_step(self.pencil, self.W, -s)
-        self.W = W / (np.linalg.norm(W) or 1.0)  # only its span counts, while its length may grow or vanish
+        start = self.B if len(self.basis.ends) == 1 else self.GV[:, -self.B.shape[1] :]
+        block = self.pencil.solve(-s if s.imag else -s.real, np.asfortranarray(start))
+        block = np.concatenate((block.real, block.imag), axis=1) if pairs and s.imag else block
         self.basis.append(block.T, block.T[:0])
         new = self.basis.last.T
         self.FV = np.concatenate((self.FV, self.pencil.left(new)), axis=1)
@@ -130,7 +130,8 @@ class _Space:
         Q, R = np.linalg.qr(np.concatenate((self.GV, self.B), axis=1))  # F V lies in the span, too
         f, g, b = Q.conj().T @ self.FV, R[:, : self.FV.shape[1]], R[:, self.FV.shape[1] :]
         half = f @ projected.Y @ g.conj().T
-        return projected.Y, float(np.linalg.norm(half + half.conj().T + b @ b.conj().T))
+        rounding = ROUNDING * float(np.finfo(np.float64).eps * np.linalg.norm(half))
+        return projected.Y, max(float(np.linalg.norm(half + half.conj().T + b @ b.conj().T)) - rounding, 0.0)
 
     def outcome(self, Y: Inexact[Array, "k k"] | None, budget: float, status: Status, steps: int) -> Outcome:
         """Return the factor of X, of as few columns as the budget allows."""
