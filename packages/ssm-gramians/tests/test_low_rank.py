@@ -296,3 +296,16 @@ def test_the_steel_rail(solver, n):
     assert residual(problem, Z) <= 1.2e-10
     observed = Lyapunov(A, Gram(np.ascontiguousarray(data["C"].T)), E).adjoint()
     assert residual(observed, solve(observed, solver).unwrap().Z) <= 1.2e-10
+
+
+@pytest.mark.parametrize("solver", [ExtendedKrylov(), RationalKrylov(), LowRankADI()])
+def test_lightly_damped_modes_take_the_whole_space(solver):
+    rng = np.random.default_rng(4)
+    blocks = [np.array([[-0.05 * k, k], [-k, -0.05 * k]]) * (1 + k / 9) for k in range(1, 21)]
+    A = sparse.csc_array(sparse.block_diag(blocks) + 5 * sparse.triu(sparse.random_array((40, 40), rng=rng), 2))
+    problem = Lyapunov(A, Gram(rng.standard_normal((40, 1))))
+
+    solution = solve(problem, solver)
+
+    assert solution.converged
+    assert residual(problem, solution.value.Z) <= 2e-10
