@@ -5,7 +5,18 @@ import itertools
 import numpy as np
 import pytest
 
-from ssm_gramians import Cauchy, ClosedForm, ConvergenceError, Diagonal, Gram, Lyapunov, Status, Stein, solve
+from ssm_gramians import (
+    Cauchy,
+    ClosedForm,
+    ConvergenceError,
+    Diagonal,
+    Gram,
+    Lyapunov,
+    Status,
+    Stein,
+    get_backend,
+    solve,
+)
 
 KINDS = ["real", "complex", "paired", "paired, real slots", "from logarithms", "paired logarithms"]
 SINGLE = {"d": np.float32, "D": np.complex64}
@@ -258,3 +269,37 @@ def test_inputs_are_untouched(rng, backend, rtol, n):
 
     assert np.array_equal(values, before[0])
     assert np.array_equal(B, before[1])
+
+
+@pytest.mark.parametrize("backend", ["scipy", "numba"])
+def test_no_column_is_lost_where_squares_underflow(rng, backend):
+    A = Diagonal(-np.arange(1, 41, dtype=np.float32))
+    B = rng.standard_normal((40, 1)).astype(np.float32)
+
+    Z = solve(Lyapunov(A, Gram(B)), Cauchy(), backend).value.Z
+
+    assert np.all(np.max(np.abs(Z), axis=0) > 0)
+
+
+@pytest.mark.parametrize("m", [1, 3])
+@pytest.mark.parametrize("discrete", [False, True])
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_the_diagonal_gramian_is_the_quotient(rng, kind, discrete, m):
+    equation = Stein if discrete else Lyapunov
+    A = make_diagonal(rng, kind, equation, batch=(2,))
+    B = make_input(rng, A, m, kind)
+    expected = solve(equation(A, dense(B)), ClosedForm()).unwrap()
+
+    for name in ("scipy", "numba"):
+        X = get_backend(name).diagonal_gramian(A.eigenvalues, B, discrete=discrete)
+        assert X.dtype == expected.dtype
+        assert np.allclose(X, expected, rtol=1e-12, atol=0)
+
+
+def test_the_diagonal_gramian_can_be_written_in_place(rng):
+    A = make_diagonal(rng, "complex", Stein)
+    B, out = make_input(rng, A, 1, "complex"), np.empty((6, 6), complex)
+
+    X = get_backend("numba").diagonal_gramian(A.eigenvalues, B, discrete=True, out=out)
+
+    assert X is out

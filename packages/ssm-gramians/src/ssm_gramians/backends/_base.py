@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .._arrays import Array, adjoint, conj, namespace, real
+from .._arrays import Array, adjoint, conj, namespace, promote, real
 from .._errors import SingularEquationError, UnsupportedError
 from .._unit_circle import one_minus_product
 
@@ -88,6 +88,16 @@ class Backend:
         r"""Return $-G_{ij} / (a_i + \bar b_j)$."""
         return _quotient(G, -(a[..., :, None] + conj(b)[..., None, :]))
 
+    def diagonal_gramian(
+        self, a: Inexact[Array, "*batch n"], B: Inexact[Array, "*batch n m"], *, discrete: bool, out: Array = None
+    ) -> Inexact[Array, "*batch n n"]:
+        r"""Return $(B B^H)_{ij} / (1 - a_i \bar a_j)$, or $-(B B^H)_{ij} / (a_i + \bar a_j)$ in continuous time.
+
+        Backends with `"diagonal_kernel"` may write the result to `out`, where fresh memory would cost most of the time.
+        """
+        a, B = promote(a, B)
+        return (self.stein_quotient if discrete else self.lyapunov_quotient)(B @ adjoint(B), a, a)
+
     def paired_stein(
         self, Q: Float[Array, "*batch 2n 2n"], slots: Complex[Array, "*batch n"]
     ) -> Float[Array, "*batch 2n 2n"]:
@@ -100,9 +110,7 @@ class Backend:
         r"""Return $\sum_k A^k Q (A^k)^H$, relative residuals, steps, outcomes (0 good, 1 too slow, 2 diverged)."""
         raise lacking(self, "smith_kernel")
 
-    def eliminate_modes(
-        self, kind: int, paired: bool, x: Array, margin: Array, g: Inexact[Array, "*batch n"]
-    ) -> Any:
+    def eliminate_modes(self, kind: int, paired: bool, x: Array, margin: Array, g: Inexact[Array, "*batch n"]) -> Any:
         """Return an elimination of modes with one input, with `advance`, `traces` and `factor`."""
         raise lacking(self, "cauchy_kernel")
 
