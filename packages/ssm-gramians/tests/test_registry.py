@@ -94,5 +94,5 @@ def test_a_solver_that_needs_more_is_refused():
     class Poor(Backend):
         name = "poor"
 
-    with pytest.raises(UnsupportedError, match="needs .*schur, triangular"):
+    with pytest.raises(UnsupportedError, match=r"needs .*schur, triangular"):
         solve(Stein(np.eye(1) / 2, np.eye(1)), BartelsStewart(), Poor())

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from .._diagonal import Diagonal, stack_real
-from .._equations import Equation, Lyapunov, Stein
+from .._equations import Lyapunov, Stein
 from .._gram import Gram
 from .._structure import to_dense
 from ._problems_dense import Draw, by_diagonalisation, shifted
@@ -52,11 +52,10 @@ def _sparse(draw: Draw) -> Iterator[Problem]:
     yield _problem(Stein(sparse.csc_array(heat / 5), Gram(draw.real(8, 1))), "a sparse matrix")
 
 
-def _problem(equation: Equation, name: str, rank: int | None = None) -> Problem:
+def _problem(equation: Lyapunov | Stein, name: str, rank: int | None = None) -> Problem:
     """Solve by diagonalisation, after dividing by E."""
-    plain = type(equation)(to_dense(equation.A))
-    B = equation.Q.Z
+    assert isinstance(equation.Q, Gram)
+    A, B = to_dense(equation.A), equation.Q.Z
     if equation.E is not None:
-        E = to_dense(equation.E)
-        plain, B = type(equation)(np.linalg.solve(E, plain.A)), np.linalg.solve(E, B)
-    return Problem(name, equation, by_diagonalisation(plain, B @ B.conj().T), 1e4, rank=rank)
+        A, B = (np.linalg.solve(np.asarray(to_dense(equation.E)), M) for M in (A, B))
+    return Problem(name, equation, by_diagonalisation(type(equation)(A), B @ B.conj().T), 1e4, rank=rank)

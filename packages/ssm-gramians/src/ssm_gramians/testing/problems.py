@@ -74,7 +74,8 @@ def convert(equation: Equation, asarray: Callable[[Array], Array]) -> Equation:
         From an array to an array.
     """
     matrices = {name: map_arrays(M, asarray) for name, M in equation.matrices.items()}
-    return replace(equation, **matrices, Q=convert_right_side(equation.Q, asarray))
+    changed: Any = replace  # every equation is a dataclass, which the type of their base cannot say
+    return changed(equation, **matrices, Q=convert_right_side(equation.Q, asarray))
 
 
 def convert_right_side(Q: Any, asarray: Callable[[Array], Array]) -> Any:

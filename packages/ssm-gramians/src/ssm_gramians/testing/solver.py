@@ -139,14 +139,15 @@ class SolverConformance(AnswerLaws):
         for problem in self.served(stable=True, most=1e4)[::2]:  # each costs several solves
             equation = problem.on(self.asarray)
 
-            held = equation.A.log_eigenvalues if isinstance(equation.A, Diagonal) else None  # they make the eigenvalues
-            free = [M for M in equation.arrays.values() if held is None or M is not equation.A.eigenvalues]
+            modes = equation.A if isinstance(equation.A, Diagonal) else None
+            logs = None if modes is None else modes.log_eigenvalues  # if known, they make the eigenvalues
+            free = [M for M in equation.arrays.values() if modes is None or logs is None or M is not modes.eigenvalues]
 
-            def run(*arrays: Any, equation: Equation = equation, free: list[Any] = free, held: Any = held) -> Any:
+            def run(*arrays: Any, equation: Equation = equation, free: Any = free, modes: Any = modes) -> Any:
                 new = {id(old): array for old, array in zip(free, arrays, strict=True)}
-                if held is not None:
-                    A = Diagonal.from_log(new[id(held)], paired=equation.A.paired)
-                    new |= {id(equation.A.eigenvalues): A.eigenvalues}
+                if len(free) < len(equation.arrays):
+                    made = Diagonal.from_log(new[id(modes.log_eigenvalues)])
+                    new[id(modes.eigenvalues)] = made.eigenvalues
                 return dense_of(self.solve(convert(equation, lambda old: new[id(old)])).value)
 
             inputs = tuple(array.clone().requires_grad_() for array in free)
