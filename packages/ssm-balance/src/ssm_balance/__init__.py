@@ -3,6 +3,7 @@
 from ._balance import Projection, balance
 from ._bounds import coprime_error_bound, error_bound, hankel_error_bound, relative_error_bound
 from ._budget import Budget
+from ._certificate import Certificate, RelativeError
 from ._diagonalize import Diagonalization, diagonalize
 from ._difference import difference
 from ._errors import BalanceError, OrderError, SingularDescriptorError, StabilityLossError
@@ -31,6 +32,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "BalanceError",
     "Budget",
+    "Certificate",
     "Diagonalization",
     "Energy",
     "Error",
@@ -41,6 +43,7 @@ __all__ = [
     "OrderError",
     "Projection",
     "Reduction",
+    "RelativeError",
     "Selection",
     "SingularDescriptorError",
     "StabilityLossError",

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ssm_gramians import StateSpace, gramian_factors
+from ssm_gramians import Diagonal, Sparse, StateSpace, gramian_factors
 
 from .._host import on_host
-from .._stability import require_stable
+from .._stability import require_finite, require_stable
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -28,7 +28,7 @@ def h2_norm(
     Parameters
     ----------
     system
-        Stable; dense, diagonal or paired; one or a batch.
+        Stable; dense, diagonal, paired or sparse; one or a batch.
     solver, backend
         As for `ssm_gramians.gramian_factors`.
 
@@ -44,11 +44,14 @@ def h2_norm(
     NonFiniteError
         If a matrix holds NaN or infinity.
     """
-    require_stable(system)
+    (require_finite if isinstance(system.A, Sparse) else require_stable)(system)  # a sparse solver notices by itself
     system = on_host(system)
     Z_P, _ = gramian_factors(system, solver=solver, backend=backend)
     direct = np.linalg.norm(system.D, axis=(-2, -1))
     if not system.is_discrete:
         direct = np.where(direct == 0, 0.0, np.inf)
-    norm = np.hypot(np.linalg.norm(system.to_dense().C @ Z_P, axis=(-2, -1)), direct)
+    C = system.C
+    if isinstance(system.A, Diagonal) and system.A.paired:
+        C = 2 * np.concatenate([C.real, -C.imag], axis=-1)  # in the real coordinates of Z_P
+    norm = np.hypot(np.linalg.norm(C @ Z_P, axis=(-2, -1)), direct)
     return norm if system.batch_shape else float(norm)

@@ -1,0 +1,121 @@
+"""Measuring the error of one reduced system."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from ssm_gramians import Cauchy, ConvergenceError, Diagonal, StateSpace, UnsupportedError
+
+from ._certificate import Certificate
+from ._difference import difference
+from ._host import dense_matrices, on_host
+from ._relative_error import relative_error
+from ._sensitivity import rounding_level
+from ._stability import unstable_pole
+from .norms import GainBracket, h2_norm, hinf_bracket, linf_bracket, peak_gain
+from .norms._modal_energy import modal_h2_norm
+from .norms._response import FrequencyResponse
+
+if TYPE_CHECKING:
+    from jaxtyping import Complex, Float
+
+_FEW_MODES = 20_000  # the square of it in operations: seconds
+
+
+def measure(
+    full: StateSpace,
+    reduced: StateSpace,
+    *,
+    method: str,
+    error_bound: float,
+    relative_error_bound: float | None,
+    largest_value: float,
+    rtol: float,
+    dense_limit: int,
+) -> Certificate:
+    """‖G − G_r‖ in several norms, and the state that G_r is in.
+
+    Parameters
+    ----------
+    full, reduced
+        One system each.
+    method, error_bound, rtol
+        As in the certificate.
+    relative_error_bound
+        Of methods that have one; measured if G has an inverse and is small enough.
+    largest_value
+        σ₁, the scale of rounding.
+    dense_limit
+        The error system of a larger order is measured from below, without forming it.
+    """
+    full, reduced = on_host(full), on_host(reduced)
+    relative = None
+    if full.order + reduced.order > dense_limit:
+        hinf, h2 = _large_errors(full, reduced)
+    else:
+        hinf, h2 = _dense_errors(full.to_dense(), reduced, rtol)
+        if relative_error_bound is not None:
+            relative = relative_error(full, reduced, relative_error_bound, rtol)
+    poles, vectors = np.linalg.eig(dense_matrices(reduced)[0])
+    return Certificate(
+        method=method,
+        order=reduced.order,
+        full_order=full.order,
+        hinf=hinf,
+        h2=h2,
+        error_bound=error_bound,
+        rounding=rounding_level(full, reduced, hinf.frequency, largest_value),
+        rtol=rtol,
+        dc_error=float(FrequencyResponse(full, reduced).gains(np.zeros(1))[0]),
+        margin=float(1 - np.abs(poles).max() if reduced.is_discrete else -poles.real.max()),
+        condition=_condition(vectors),
+        relative=relative,
+    )
+
+
+def _dense_errors(full: StateSpace, reduced: StateSpace, rtol: float) -> tuple[GainBracket, float]:
+    error = difference(full, reduced)
+    if unstable_pole(error) is not None:
+        return linf_bracket(error, rtol=rtol), np.inf
+    return hinf_bracket(error, rtol=rtol), float(h2_norm(error))
+
+
+def _large_errors(full: StateSpace, reduced: StateSpace) -> tuple[GainBracket, float]:
+    gain, frequency = peak_gain(full, minus=reduced)
+    return GainBracket(gain, np.inf, frequency), _large_h2(_large_difference(full, reduced))
+
+
+def _large_h2(error: StateSpace) -> float:
+    """From a low-rank factor, which keeps the digits of a small error; else from the modes, as long as they are few."""
+    try:
+        return float(h2_norm(error, solver=Cauchy(rtol=1e-28) if isinstance(error.A, Diagonal) else None))
+    except (ConvergenceError, UnsupportedError):
+        few = isinstance(error.A, Diagonal) and error.order <= _FEW_MODES
+        return modal_h2_norm(error, error.A) if few else np.nan  # type: ignore[arg-type]
+
+
+def _large_difference(full: StateSpace, reduced: StateSpace) -> StateSpace:
+    """G − G_r, block diagonal: sparse, or diagonal with the eigenvalues of both."""
+    A_r, B_r, C_r, D_r = dense_matrices(reduced)
+    E: Any = None
+    B, C, D = full.B, full.C, full.D - D_r
+    if isinstance(full.A, Diagonal):
+        poles, vectors = np.linalg.eig(A_r)
+        A: Any = Diagonal(np.concatenate([full.poles(), poles]))
+        if full.A.paired:
+            B, C = np.concatenate([B, B.conj()]), np.concatenate([C, C.conj()], axis=1)
+        B_r, C_r = np.linalg.solve(vectors, B_r), C_r @ vectors
+    else:
+        parts = [getattr(M, "matrix", M) for M in (full.A, full.E)]
+        A = sparse.csc_array(sparse.block_diag([parts[0], A_r]))
+        if parts[1] is not None:
+            E = sparse.csc_array(sparse.block_diag([parts[1], np.eye(A_r.shape[0])]))
+    return StateSpace(A, np.concatenate([B, B_r]), np.concatenate([C, -C_r], axis=1), D, full.dt, E)
+
+
+def _condition(vectors: Complex[np.ndarray, "r r"]) -> float:
+    sigma: Float[np.ndarray, " r"] = np.linalg.svd(vectors, compute_uv=False)
+    return float(sigma[0] / sigma[-1]) if sigma[-1] > 0 else np.inf
