@@ -3,6 +3,7 @@ import pytest
 from scipy import sparse
 
 from ssm_balance import BalanceError, balanced_truncation, difference, hinf_bracket, linf_bracket, peak_gain
+from ssm_balance.norms._parabola import by_parabolas
 from ssm_gramians import Diagonal, InstabilityError, ShapeError, StateSpace, UnsupportedError
 
 
@@ -119,6 +120,34 @@ def test_a_system_less_another_is_their_difference(make_system, dt):
 
     bracket = hinf_bracket(difference(one, two))
     assert bracket.lower * (1 - 1e-6) <= gain <= bracket.upper
+
+
+@pytest.mark.parametrize("damping", [0.3, 0.05])
+def test_a_resonance_between_the_frequencies_of_a_sparse_system_is_found(damping):
+    A = np.array([[0.0, 1.0], [-1.0, -2 * damping]])
+    system = StateSpace(sparse.csc_array(A), np.array([[0.0], [1.0]]), np.array([[1.0, 0.0]]))
+
+    gain, frequency = peak_gain(system)
+
+    assert gain == pytest.approx(1 / (2 * damping * np.sqrt(1 - damping**2)), rel=1e-6)
+    assert frequency == pytest.approx(np.sqrt(1 - 2 * damping**2), rel=1e-3)
+
+
+def test_a_narrow_resonance_is_found_where_the_reduction_has_a_pole():
+    narrow = np.array([[0.0, 1.0], [-1.0, -2e-6]])
+    full = StateSpace(sparse.csc_array(narrow), np.array([[0.0], [1.0]]), np.array([[1.0, 0.0]]))
+    reduced = StateSpace(narrow, 0.9 * full.B, full.C)
+
+    assert peak_gain(full, minus=reduced)[0] == pytest.approx(0.1 / 2e-6, rel=1e-3)
+
+
+def test_the_peaks_of_a_gain_that_falls_are_at_its_ends():
+    def gains(frequencies):
+        return 1 / np.hypot(1, frequencies)
+
+    low, middle, high = np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.array([1.0, np.inf])
+
+    assert np.allclose(by_parabolas(gains, low, middle, high), [0.0, 1.0])
 
 
 def test_many_poles_are_thinned_out():

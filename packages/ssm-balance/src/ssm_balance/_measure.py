@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from ssm_gramians import Cauchy, ConvergenceError, Diagonal, StateSpace, UnsupportedError
+from ssm_gramians import Cauchy, ConvergenceError, Diagonal, LowRankADI, StateSpace, UnsupportedError
 
 from ._certificate import Certificate
 from ._difference import difference
@@ -90,11 +90,14 @@ def _large_errors(full: StateSpace, reduced: StateSpace) -> tuple[GainBracket, f
 
 def _large_h2(error: StateSpace) -> float:
     """From a low-rank factor, which keeps the digits of a small error; else from the modes, as long as they are few."""
-    try:
-        return float(h2_norm(error, solver=Cauchy(rtol=1e-28) if isinstance(error.A, Diagonal) else None))
-    except (ConvergenceError, UnsupportedError):
-        few = isinstance(error.A, Diagonal) and error.order <= _FEW_MODES
-        return modal_h2_norm(error, error.A) if few else np.nan  # type: ignore[arg-type]
+    solver = Cauchy(rtol=1e-28) if isinstance(error.A, Diagonal) else LowRankADI(rtol=1e-15)
+    for attempt in (solver, None):  # a residual of 1e-15 leaves √eps of the norm of the full system
+        try:
+            return float(h2_norm(error, solver=attempt))
+        except (ConvergenceError, UnsupportedError):
+            if isinstance(error.A, Diagonal):
+                return modal_h2_norm(error, error.A) if error.order <= _FEW_MODES else np.nan
+    return np.nan
 
 
 def _large_difference(full: StateSpace, reduced: StateSpace) -> StateSpace:

@@ -23,6 +23,7 @@ def frequency_grid(response: FrequencyResponse) -> Float[np.ndarray, " k"]:
     discrete, dt = response.system.is_discrete, response.system.dt
     if response.poles is None:
         found = _angles(dt) if discrete else _decades(response.system)
+        found = np.unique(np.concatenate([found, np.abs(_resonances(response.minus_poles, discrete, dt))]))
         return found if response.is_real else np.unique(np.concatenate([-found, found]))
     poles = _thinned(response)
     if discrete:
@@ -54,6 +55,10 @@ def _thinned(response):
     chosen = np.concatenate([loudest, loudest.conj()])
     spread = poles[np.argsort(np.angle(poles) if system.is_discrete else np.abs(poles))[:: 2 * poles.size // _MANY]]
     return np.concatenate([chosen, spread, poles[system.order :]])  # the last are of what is subtracted
+
+
+def _resonances(poles, discrete, dt):
+    return np.angle(poles) / dt if discrete else np.concatenate([poles.imag, np.abs(poles)])
 
 
 def _angles(dt):

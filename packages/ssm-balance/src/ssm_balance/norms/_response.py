@@ -47,7 +47,13 @@ class FrequencyResponse:
         if self.is_sparse:
             return None
         own = self.system.poles() if isinstance(self.system.A, Diagonal) else self._eigen[0]
-        return own if self._minus is None else np.concatenate([own, self._minus.poles])
+        return np.concatenate([own, self.minus_poles])
+
+    @property
+    def minus_poles(self) -> Complex[np.ndarray, " poles"]:
+        """Those of what is subtracted."""
+        poles = None if self._minus is None else self._minus.poles
+        return np.zeros(0, complex) if poles is None else poles
 
     @property
     def is_real(self) -> bool:

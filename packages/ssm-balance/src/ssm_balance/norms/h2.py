@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ssm_gramians import Diagonal, Sparse, StateSpace, gramian_factors
+from ssm_gramians import Diagonal, Gram, Lyapunov, Sparse, StateSpace, Stein, solve
 
 from .._host import on_host
 from .._stability import require_finite, require_stable
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Inexact
 
     from ssm_gramians import Backend, Solver
 
@@ -30,7 +30,7 @@ def h2_norm(
     system
         Stable; dense, diagonal, paired or sparse; one or a batch.
     solver, backend
-        As for `ssm_gramians.gramian_factors`.
+        As for `ssm_gramians.solve`.
 
     Returns
     -------
@@ -46,12 +46,19 @@ def h2_norm(
     """
     (require_finite if isinstance(system.A, Sparse) else require_stable)(system)  # a sparse solver notices by itself
     system = on_host(system)
-    Z_P, _ = gramian_factors(system, solver=solver, backend=backend)
+    B, C = _in_real_coordinates(system)
+    equation = (Stein if system.is_discrete else Lyapunov)(system.A, Gram(B), system.E)
+    Z_P = solve(equation, solver, backend).unwrap().Z
     direct = np.linalg.norm(system.D, axis=(-2, -1))
     if not system.is_discrete:
         direct = np.where(direct == 0, 0.0, np.inf)
-    C = system.C
-    if isinstance(system.A, Diagonal) and system.A.paired:
-        C = 2 * np.concatenate([C.real, -C.imag], axis=-1)  # in the real coordinates of Z_P
     norm = np.hypot(np.linalg.norm(C @ Z_P, axis=(-2, -1)), direct)
     return norm if system.batch_shape else float(norm)
+
+
+def _in_real_coordinates(system: StateSpace) -> tuple[Inexact[np.ndarray, ...], Inexact[np.ndarray, ...]]:
+    """Return B and C; of a paired system those of [Re x; Im x], in which its Gramian is."""
+    B, C = system.B, system.C
+    if not (isinstance(system.A, Diagonal) and system.A.paired):
+        return B, C
+    return np.concatenate([B.real, B.imag], axis=-2), 2 * np.concatenate([C.real, -C.imag], axis=-1)

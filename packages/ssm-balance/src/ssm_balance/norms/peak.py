@@ -10,6 +10,7 @@ from ssm_gramians import ShapeError, Sparse, StateSpace
 
 from .._stability import require_finite, require_stable
 from ._grid import frequency_grid
+from ._parabola import by_parabolas
 from ._response import FrequencyResponse
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 _PEAKS = 3  # highest local maxima to refine, all at once
 _ZOOMS, _ZOOM_POINTS = 8, 17  # each zoom narrows the bracket 8 times: after 8 it is at √eps of its width
 _FLAT = 1e-12  # relative; where a bracket is flatter no point of it is better
-_SPARSE_ZOOMS, _SPARSE_ZOOM_POINTS = 4, 7  # 3 times narrower each: where a frequency is a factorisation
 
 
 def peak_gain(
@@ -28,8 +28,9 @@ def peak_gain(
 
     Looks at the frequencies of all poles and between them, then closes in on the highest peaks. For a diagonal system
     of order n a frequency costs O(n): this is the measure for large layers. Of a sparse system no pole is known: it is
-    looked at over all decades between ‖A⁻¹E‖⁻¹ and ‖E⁻¹A‖, each frequency one sparse factorisation, and that it is
-    stable is taken on trust. `hinf_bracket` certifies from above too, and needs dense matrices.
+    looked at over all decades between ‖A⁻¹E‖⁻¹ and ‖E⁻¹A‖, and at the poles of what is subtracted, each frequency one
+    sparse factorisation: a resonance narrower than a tenth of its frequency may be missed. That it is stable is taken
+    on trust. `hinf_bracket` certifies from above too, and needs dense matrices.
 
     Parameters
     ----------
@@ -79,7 +80,8 @@ def highest_peak(response: FrequencyResponse, grid: Float[np.ndarray, " k"]) -> 
     padded = np.concatenate([[-np.inf], gains, [-np.inf]])
     maxima = np.flatnonzero((gains >= padded[:-2]) & (gains >= padded[2:]))
     peaks = maxima[np.argsort(gains[maxima])[: -_PEAKS - 1 : -1]]
-    refined = _zoom(response, grid[np.maximum(peaks - 1, 0)], grid[np.minimum(peaks + 1, grid.size - 1)])
+    brackets = grid[np.maximum(peaks - 1, 0)], grid[peaks], grid[np.minimum(peaks + 1, grid.size - 1)]
+    refined = by_parabolas(response.gains, *brackets) if response.is_sparse else _zoom(response, *brackets[::2])
     return _highest(response, np.concatenate([grid[peaks], refined]))
 
 
@@ -87,18 +89,17 @@ def _zoom(response, low, high):
     """Return, for each of several brackets, the frequency of the largest gain that its zooms come to."""
     low = np.where(np.isfinite(low), low, -2 * np.abs(high) - 1)
     high = np.where(np.isfinite(high), high, 2 * np.abs(low) + 1)
-    zooms, points = (_SPARSE_ZOOMS, _SPARSE_ZOOM_POINTS) if response.is_sparse else (_ZOOMS, _ZOOM_POINTS)
     rows = np.arange(low.size)
     best, where = np.full(low.size, -np.inf), low
-    for _ in range(zooms):
-        grid = np.linspace(low, high, points, axis=-1)
+    for _ in range(_ZOOMS):
+        grid = np.linspace(low, high, _ZOOM_POINTS, axis=-1)
         gains = response.quick_gains(grid.ravel()).reshape(grid.shape)
         k = gains.argmax(axis=-1)
         where = np.where(gains[rows, k] > best, grid[rows, k], where)
         best = np.maximum(best, gains[rows, k])
         if np.all(gains.max(axis=-1) - gains.min(axis=-1) <= _FLAT * best):
             break
-        low, high = grid[rows, np.maximum(k - 1, 0)], grid[rows, np.minimum(k + 1, points - 1)]
+        low, high = grid[rows, np.maximum(k - 1, 0)], grid[rows, np.minimum(k + 1, _ZOOM_POINTS - 1)]
     return where
 
 
