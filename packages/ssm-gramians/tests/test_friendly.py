@@ -152,7 +152,7 @@ def test_split_triangular_solves_join(rng, n, kind):
 
 
 def test_auto_follows_its_table():
-    from ssm_gramians import Auto, ClosedForm, get_backend
+    from ssm_gramians import Auto, Cauchy, ClosedForm, Gram, Hammarling, get_backend
 
     scipy = get_backend("scipy")
     small = Stein(np.zeros((8, 8)), np.zeros((8, 8)))
@@ -161,6 +161,10 @@ def test_auto_follows_its_table():
     assert Auto().candidates(Sylvester(np.eye(8), np.eye(8), np.eye(8)), get_backend("array")) == (Kronecker(),)
     assert Auto().candidates(Stein(Diagonal(np.zeros(8)), np.zeros((8, 8))), scipy) == (ClosedForm(),)
     assert Auto().candidates(small, get_backend("array")) == (SquaredSmith(), Kronecker())
+    factored = small.with_right_side(Gram(np.zeros((8, 1))))
+    assert Auto().candidates(factored, scipy) == (SquaredSmith(max_steps=16), Hammarling())
+    assert Auto().candidates(Stein(Diagonal(np.zeros(8)), Gram(np.zeros((8, 1)))), scipy) == (Cauchy(),)
+    assert Auto().candidates(Stein(Diagonal(np.zeros(99)), Gram(np.zeros((99, 9)))), scipy) == (ClosedForm(),)
 
 
 def test_auto_falls_back_where_squared_smith_fails(rng):

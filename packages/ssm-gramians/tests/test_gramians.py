@@ -12,7 +12,6 @@ from ssm_gramians import (
     NonFiniteError,
     SquaredSmith,
     StateSpace,
-    UnsupportedError,
     controllability_gramian,
     get_backend,
     gramian_factors,
@@ -216,11 +215,11 @@ def test_a_real_pole_in_a_slot_leaves_a_dead_state(asarray):
     assert_close(as_numpy(Z_Q) @ as_numpy(Z_Q).T, np.diag([16 / 3, 0.0]), rtol=1e-15)
 
 
-def test_a_redundant_state_makes_a_thin_factor():
+def test_a_redundant_state_adds_nothing_to_the_factor():
     slots = np.array([0.5, 0.5, 0.2])
     ones = np.ones((3, 1))
     Z, _ = gramian_factors(StateSpace(Diagonal(slots), ones, ones.T, dt=1.0))
-    assert Z.shape == (3, 2)
+    assert np.linalg.matrix_rank(Z) == 2
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ._arrays import Array, adjoint, namespace, promote
 from ._equations import Equation, Lyapunov, Stein
 from ._gram import Gram
+from ._structure import Matrix, arrays_of, kind_of
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Inexact
@@ -17,18 +18,50 @@ def relative_residual(equation: Equation, X: Inexact[Array, "*batch n m"] | Gram
 
     For a `Gram` nothing of size n x n is formed if X and Q have few columns.
     """
+    return _quotient(*_rest_and_size(equation, X))
+
+
+def backward_error(equation: Equation, X: Inexact[Array, "*batch n m"] | Gram) -> Float[Array, "*batch"]:
+    r"""Return the residual over the norms of the matrices and of X, multiplied: about eps for a stable solve.
+
+    The relative residual is larger where a product $A X$ cancels within itself, as it does for the slow modes of a
+    matrix that is not diagonal: that is no fault of X.
+    """
+    rest, size = _rest_and_size(equation, X)
+    norms = {name: _norm(M) for name, M in equation.matrices.items()}
+    if any(norm is None for norm in norms.values()):
+        return _quotient(rest, size)
+    a, b, e, f = (norms.get(name, default) for name, default in (("A", 0), ("B", 0), ("E", 1), ("F", 1)))
+    pairs = {"lyapunov": 2 * a * e, "stein": a * a + e * e, "sylvester": a * f + e * b}
+    xp = namespace(rest)
+    length = xp.linalg.matrix_norm(X.Z) ** 2 if isinstance(X, Gram) else xp.linalg.matrix_norm(X)
+    scale = pairs[equation.name] * length
+    return _quotient(rest, xp.where(scale > size, scale, size))
+
+
+def _norm(M: Matrix) -> Array | None:
+    """Return the Frobenius norm of a dense, diagonal or sparse matrix, up to a factor of sqrt(2); None for others."""
+    if kind_of(M) not in {"dense", "diagonal", "sparse"}:
+        return None
+    array = arrays_of(M)[0]
+    xp = namespace(array)
+    return xp.linalg.matrix_norm(array) if kind_of(M) == "dense" else xp.linalg.vector_norm(array, axis=-1)
+
+
+def _rest_and_size(equation: Equation, X: Inexact[Array, "*batch n m"] | Gram) -> tuple[Array, Array]:
+    """Return the norm of the sum of the terms, and the sum of their norms."""
     if isinstance(X, Gram):
         if isinstance(equation.Q, Gram) and isinstance(equation, Lyapunov | Stein):
-            return _thin_residual(equation, X)
+            return _thin_rest_and_size(equation, X)
         X = X.to_dense()
     terms = promote(*equation.terms(X))
     xp = namespace(*terms)
     size = sum(xp.linalg.matrix_norm(term) for term in terms)
-    return _quotient(xp.linalg.matrix_norm(sum(terms[1:], start=terms[0])), size)
+    return xp.linalg.matrix_norm(sum(terms[1:], start=terms[0])), size
 
 
-def _thin_residual(equation: Lyapunov | Stein, X: Gram) -> Float[Array, "*batch"]:
-    """Return the relative residual by a QR decomposition of all the columns in the terms."""
+def _thin_rest_and_size(equation: Lyapunov | Stein, X: Gram) -> tuple[Array, Array]:
+    """Return both by a QR decomposition of all the columns in the terms."""
     pairs = equation.thin_terms(X.Z)
     columns = {id(half): half for pair in pairs for half in pair}  # most halves occur twice
     halves = dict(zip(columns, promote(*columns.values()), strict=True))
@@ -42,7 +75,7 @@ def _thin_residual(equation: Lyapunov | Stein, X: Gram) -> Float[Array, "*batch"
         start += half.shape[-1]
     terms = [small[id(left)] @ adjoint(small[id(right)]) for left, right in pairs]
     size = sum(xp.linalg.matrix_norm(term) for term in terms)
-    return _quotient(xp.linalg.matrix_norm(sum(terms[1:], start=terms[0])), size)
+    return xp.linalg.matrix_norm(sum(terms[1:], start=terms[0])), size
 
 
 def _quotient(rest: Array, size: Array) -> Array:

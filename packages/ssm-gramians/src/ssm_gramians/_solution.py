@@ -11,7 +11,7 @@ from ._arrays import Array, namespace
 from ._equations import Equation, dense_right_side
 from ._errors import ConvergenceError, SingularEquationError
 from ._gram import Gram
-from ._residual import relative_residual
+from ._residual import backward_error, relative_residual
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Inexact
@@ -73,13 +73,13 @@ class Solution:
             return self.value
         kind = SingularEquationError if self.status in {Status.SINGULAR, Status.INACCURATE} else ConvergenceError
         xp = namespace(self.residual)
-        worst = float(xp.max(self.residual)) if self.residual.size else 0.0
+        worst = 0.0 if 0 in self.residual.shape else float(xp.max(self.residual))
         msg = f"{self.status.value} (worst relative residual {worst:.1e} after {self.steps} steps)"
         raise kind(msg)
 
 
 def judge(equation: Equation, X: Inexact[Array, "*batch n m"] | Gram, *, rtol: float = 0.0, steps: int = 0) -> Solution:
-    """Return what a solver found, with the status that its residual earns: at rounding level, or below rtol."""
+    """Return what a solver found, with the status that its backward error earns, or its residual below rtol."""
     array = X.Z if isinstance(X, Gram) else X
     xp = namespace(array)
     if not bool(xp.all(xp.isfinite(array))):
@@ -87,7 +87,7 @@ def judge(equation: Equation, X: Inexact[Array, "*batch n m"] | Gram, *, rtol: f
     # A backward-stable solve leaves a few n eps; a hundred times that tells rounding from a solution without a digit.
     limit = 100 * (X.shape[-2] + X.shape[-1]) * float(xp.finfo(array.dtype).eps)
     solution = Solution(X, Status.CONVERGED, equation, steps)
-    accurate = bool(xp.all(solution.residual <= max(limit, rtol)))
+    accurate = bool(xp.all(backward_error(equation, X) <= limit)) or bool(xp.all(solution.residual <= rtol))
     return solution if accurate else replace(solution, status=Status.INACCURATE)
 
 

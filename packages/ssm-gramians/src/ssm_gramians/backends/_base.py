@@ -27,7 +27,7 @@ class Backend:
     `"eigenvalues"`           `eigenvalues(A)` of a general matrix
     `"schur"`                 `schur(A)`
     `"qz"`                    `qz(A, E)` and `triangular_pencil(left, right, sign, Q)`
-    `"pattern"`               `pattern(A)`: bandwidths and independent blocks
+    `"pattern"`               `pattern(A)`: bandwidths and independent blocks; `doublings_of(A)`: a guess
     `"sparse"`                NumPy arrays, so that SciPy's sparse matrices and factorisations serve
     `"triangular"`            `triangular_sylvester(S, T, Q)`, `triangular_stein(S, T, Q)`, `triangular_gram(S, B)`
     `"hammarling"`            `hammarling(A, B)`: the factor of a Gramian
@@ -193,6 +193,10 @@ class Backend:
 
     def pattern(self, A: Inexact[Array, "n n"]) -> Any:
         """Return the number of nonzero diagonals below and above the main one, and the independent blocks."""
+        raise lacking(self, "pattern")
+
+    def doublings_of(self, A: Inexact[Array, "n n"]) -> float:
+        r"""Return a guess at the steps of squared Smith on $A X + X A^H + Q = 0$; infinite if it may not end."""
         raise lacking(self, "pattern")
 
     def factor(self, X: Inexact[Array, "*batch n n"]) -> Inexact[Array, "*batch n k"]:

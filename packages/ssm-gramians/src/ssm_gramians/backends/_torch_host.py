@@ -41,6 +41,7 @@ class TorchHostBackend(TorchBackend):
         ScipyBackend.provides - {"pivoted_cholesky", "sparse"}
     )
 
+    doublings_of = _on_shared_memory(ScipyBackend.doublings_of)
     pattern = _on_shared_memory(ScipyBackend.pattern)
     qz = _on_shared_memory(ScipyBackend.qz)
     schur = _on_shared_memory(ScipyBackend.schur)

@@ -11,6 +11,7 @@ from scipy import linalg
 from .._arrays import Array, is_complex
 from .._errors import SingularEquationError
 from ._base import Backend
+from ._mild_spectrum import doublings_of
 from ._pattern import Pattern, pattern_of
 from ._triangular_gram import triangular_gram
 from ._triangular_leaf import lapack, sylvester, two_terms
@@ -56,6 +57,10 @@ class ScipyBackend(Backend):
     def pattern(self, A: Inexact[Array, "n n"]) -> Pattern:
         """Return where A has entries; O(n^2), and next to nothing for a full matrix."""
         return pattern_of(A)
+
+    def doublings_of(self, A: Inexact[Array, "n n"]) -> float:
+        """Return a guess at the steps of squared Smith, from one LU decomposition."""
+        return doublings_of(A)
 
     def triangular_sylvester(
         self, S: Inexact[Array, "n n"], T: Inexact[Array, "m m"], Q: Inexact[Array, "n m"]

@@ -24,7 +24,7 @@ def refusal(equation: Equation, solver: Solver, backend: Backend) -> str | None:
         return f"{name} needs A to be {' or '.join(sorted(solver.structures))}, not {kind}"
     if "dense" not in solver.right_sides and not isinstance(equation.Q, Gram | None):
         return f"{name} needs the right-hand side as its factor, Gram(B), not a dense matrix"
-    if "E" in equation.matrices and not solver.descriptor and not written_out:
+    if _has_mass(equation) and not solver.descriptor and not written_out:
         return f"{name} does not take an E with {kind} A"
     missing = solver.needs - backend.provides
     if missing:
@@ -49,7 +49,7 @@ def narrowed(equation: Equation, solver: Solver, backend: Backend) -> Equation:
     SingularEquationError
         If E must go and is singular.
     """
-    divide = "E" in equation.matrices and not solver.descriptor
+    divide = _has_mass(equation) and not solver.descriptor
     if kind_of(equation.A) not in solver.structures or divide:
         equation = equation.to_dense()
     if divide:
@@ -65,7 +65,7 @@ def widened(equation: Equation, solution: Solution, backend: Backend) -> Solutio
     if isinstance(equation.Q, Gram) and not isinstance(X, Gram):
         solution = _factored(solution, backend)
         X = solution.value
-    if "E" in equation.matrices and "E" not in solution.equation.matrices and solution.converged:
+    if solution.converged and _has_mass(equation) and not _has_mass(solution.equation):
         return judge(equation, X, steps=solution.steps)
     return replace(solution, value=X, equation=equation)
 
@@ -118,7 +118,7 @@ class SolvedAgain:
 
 def factorize(solver: Solver, equation: Equation, backend: Backend) -> Factorization:
     """Return what the solver can reuse, or something that solves anew each time."""
-    divide = "E" in equation.matrices and not solver.descriptor
+    divide = _has_mass(equation) and not solver.descriptor
     if divide or not hasattr(solver, "factor"):
         return SolvedAgain(equation, solver, backend)
     operator = narrowed(equation.with_right_side(None), solver, backend)
@@ -129,7 +129,7 @@ def _divided(equation: Equation, backend: Backend) -> Equation:
     r"""Return the equation with E = I (and F = I): $A \leftarrow E^{-1} A$, $Q \leftarrow E^{-1} Q E^{-H}$."""
     E, F = equation.E, getattr(equation, "F", None)
     assert not isinstance(equation.A, Structure)
-    Q = None if equation.Q is None else equation.Q
+    Q = equation.Q
     if isinstance(equation, Sylvester):
         left = (lambda M: M) if E is None else (lambda M: backend.solve(*promote(E, M)))
         right = (lambda M: M) if F is None else (lambda M: adjoint(backend.solve(*promote(adjoint(F), adjoint(M)))))
@@ -141,3 +141,8 @@ def _divided(equation: Equation, backend: Backend) -> Equation:
         return type(equation)(A)
     half = backend.solve(*promote(E, Q))
     return type(equation)(A, adjoint(backend.solve(*promote(E, adjoint(half)))))
+
+
+def _has_mass(equation: Equation) -> bool:
+    """Say whether a matrix stands where most equations have the identity."""
+    return not {"E", "F"}.isdisjoint(equation.matrices)

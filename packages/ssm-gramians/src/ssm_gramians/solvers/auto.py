@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from .._arrays import Array, adjoint, namespace
 from .._equations import Equation, RightSide
 from .._errors import UnsupportedError
 from .._gram import Gram
@@ -21,10 +22,13 @@ from .extended_krylov import ExtendedKrylov
 from .hammarling import Hammarling
 from .kronecker import Kronecker
 from .low_rank_adi import LowRankADI
+from .rational_krylov import RationalKrylov
 from .smith import SquaredSmith
 from .woodbury import Woodbury
 
-_DIRECT = (BartelsStewart, Cauchy, ClosedForm, Hammarling)
+_DIRECT = (BartelsStewart, ClosedForm, Hammarling)
+_MILD = 7.5  # doublings up to which products beat a Schur form; mild spectra take 5 to 8, stiff ones 9 and more
+_LARGE = 2048  # states up to which a factor of a diagonal system has a column for each
 
 
 @dataclass(frozen=True)
@@ -35,9 +39,12 @@ class Auto:
     A                          equation                        solvers, in order
     =========================  ==============================  =====================================================
     diagonal                   Lyapunov, Stein; Q dense        ClosedForm
-    diagonal                   Lyapunov, Stein; Q a `Gram`     Cauchy: exact up to n = 2048, of low rank beyond
-    dplr, rank 1 or 2          Lyapunov, Stein; Q dense        Woodbury, then as dense
-    sparse, matrix-free        Lyapunov, Stein; Q a `Gram`     ExtendedKrylov, LowRankADI
+    diagonal, n <= 2048        Lyapunov, Stein; Q a `Gram`     Cauchy, or ClosedForm if that is slow: see below
+    diagonal, n > 2048         Lyapunov, Stein; Q a `Gram`     Cauchy(rtol=1e-20), ClosedForm
+    dplr, rank <= 2, n >= 32   Lyapunov, Stein; Q dense        Woodbury, then as any
+    sparse, matrix-free        Lyapunov, Stein; Q a `Gram`     ExtendedKrylov, LowRankADI, RationalKrylov
+    the same with E            Lyapunov, Stein; Q a `Gram`     LowRankADI, ExtendedKrylov, RationalKrylov
+    dense, mild, n >= 64       Lyapunov                        SquaredSmith(max_steps=9), then as any
     any                        Stein; Q dense                  SquaredSmith(max_steps=16), BartelsStewart, ...
     any                        Lyapunov; Q dense               BartelsStewart, ...
     any                        Stein; Q a `Gram`               SquaredSmith(max_steps=16), Hammarling, ...
@@ -48,7 +55,10 @@ class Auto:
     The first row that fits counts; the dots are SquaredSmith and, up to n = 32 where its matrix of order n^2 is at most
     8 MiB, Kronecker, for backends without Schur forms. A direct solver has the last word: what comes after it is
     dropped. Sixteen doublings are as far as products beat a Schur form: modes within about 1e-4 of the unit circle need
-    more. `explain` tells what is chosen for an equation.
+    more. A spectrum is mild if one LU decomposition lets expect eight doublings at most.
+
+    Cauchy is right in every digit and takes its time with several inputs m: it is chosen for m = 1, and up to
+    n m = 2048 where the backend has a compiled loop, 128 else. `explain` tells what is chosen for an equation.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"array"})
@@ -73,11 +83,13 @@ class Auto:
         if equation.name == "sylvester":
             return (BartelsStewart(), *_small(equation))
         if kind == "diagonal" and "E" not in equation.matrices:
-            return (_cauchy(equation.shape[0]) if factored else ClosedForm(),)
+            return _diagonal(equation, backend) if factored else (ClosedForm(),)
         if kind == "matrix_free" or (kind == "sparse" and factored):
-            return ExtendedKrylov(), LowRankADI()
-        special = (Woodbury(),) if kind == "dplr" and not factored and equation.A.rank <= 2 else ()
-        return (*special, *_dense(equation, factored))
+            low_rank = (ExtendedKrylov(), LowRankADI())
+            return (*(reversed(low_rank) if "E" in equation.matrices else low_rank), RationalKrylov())
+        if kind == "dplr" and not factored and equation.A.rank <= 2 and equation.shape[0] >= 32:
+            return Woodbury(), *_dense(equation, backend, factored)
+        return _dense(equation, backend, factored)
 
     def solve(self, equation: Equation, backend: Backend) -> Solution:
         """Solve with the first candidate that converges; else return what the last one found."""
@@ -93,20 +105,45 @@ class Auto:
         return TriedInTurn(self, equation, backend)
 
 
-def _dense(equation: Equation, factored: bool) -> tuple[Solver, ...]:
+def _dense(equation: Equation, backend: Backend, factored: bool) -> tuple[Solver, ...]:
     direct: Solver = Hammarling() if factored else BartelsStewart()
+    if not direct.needs <= backend.provides:
+        return SquaredSmith(), *_small(equation)
     if equation.name == "stein":
-        return SquaredSmith(max_steps=16), direct, SquaredSmith(), *_small(equation)
-    return direct, SquaredSmith(), *_small(equation)
+        return SquaredSmith(max_steps=16), direct
+    return (SquaredSmith(max_steps=9), direct) if _is_mild(equation, backend) else (direct,)
+
+
+def _is_mild(equation: Equation, backend: Backend) -> bool:
+    """Say whether a Lyapunov equation has a spectrum that squared Smith sums in few steps, at the price of one LU."""
+    n, kind = equation.shape[0], kind_of(equation.A)
+    if (
+        kind != "dense"
+        or "E" in equation.matrices
+        or equation.A.ndim > 2
+        or n < 64
+        or "pattern" not in backend.provides
+    ):
+        return False
+    pattern = backend.pattern(equation.A)
+    plain = min(pattern.lower, pattern.upper) > 1 and not pattern.blocks
+    return plain and not _is_hermitian(equation.A) and backend.doublings_of(equation.A) <= _MILD
 
 
 def _small(equation: Equation) -> tuple[Solver, ...]:
     return (Kronecker(),) if max(equation.shape) <= 32 else ()
 
 
-def _cauchy(n: int) -> Cauchy:
-    # Beyond it every column counts: a trace of 1e-30 leaves out Hankel singular values below 1e-15 of the largest.
-    return Cauchy() if n <= 2048 else Cauchy(rtol=1e-30)
+def _diagonal(equation: Equation, backend: Backend) -> tuple[Solver, ...]:
+    n, inputs = equation.shape[0], equation.Q.rank
+    if n > _LARGE:
+        return (Cauchy(rtol=1e-20), *((ClosedForm(),) if n <= 8 * _LARGE else ()))
+    affordable = 2048 if "cauchy_kernel" in backend.provides else 128
+    return (Cauchy() if inputs == 1 or n * inputs <= affordable else ClosedForm(),)
+
+
+def _is_hermitian(A: Array) -> bool:
+    return bool(namespace(A).all(adjoint(A) == A))
 
 
 class TriedInTurn:

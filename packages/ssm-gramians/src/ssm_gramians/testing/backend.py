@@ -37,7 +37,7 @@ _OVERRIDES = {
     "diagonal_kernel": ("stein_quotient", "lyapunov_quotient", "paired_stein"),
     "eigenvalues": ("eigenvalues",),
     "hammarling": ("hammarling",),
-    "pattern": ("pattern",),
+    "pattern": ("pattern", "doublings_of"),
     "pivoted_cholesky": ("factor",),
     "qz": ("qz", "triangular_pencil"),
     "schur": ("schur",),

@@ -41,7 +41,7 @@ class WhiteNoise:
     def factors(self, layer: Reducible, inputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return the factors of the classical Gramians; the activations play no part."""
         del inputs
-        Z_P, Z_Q = sg.gramian_factors(on_host(layer.system()), backend=_backend())
+        Z_P, Z_Q = sg.gramian_factors(on_host(layer.system()), solver=sg.ClosedForm(), backend=_backend())
         return Z_P, Z_Q
 
 
