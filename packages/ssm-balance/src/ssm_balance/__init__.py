@@ -6,13 +6,20 @@ from ._budget import Budget
 from ._certificate import Certificate, RelativeError
 from ._diagonalize import Diagonalization, diagonalize
 from ._difference import difference
-from ._errors import BalanceError, OrderError, SingularDescriptorError, StabilityLossError
+from ._errors import (
+    BalanceError,
+    OrderError,
+    PassivityError,
+    RiccatiError,
+    SingularDescriptorError,
+    StabilityLossError,
+)
 from ._hankel import hankel_singular_values
 from ._multiple import Multiple
 from ._order import Energy, Error, Order, Selection
 from ._project import project
 from ._reduction import Reduction
-from .methods import balanced_truncation
+from .methods import balanced_truncation, bounded_real_truncation, lqg_truncation, positive_real_truncation
 from .norms import (
     GainBracket,
     NormBracket,
@@ -41,14 +48,17 @@ __all__ = [
     "NormBracket",
     "Order",
     "OrderError",
+    "PassivityError",
     "Projection",
     "Reduction",
     "RelativeError",
+    "RiccatiError",
     "Selection",
     "SingularDescriptorError",
     "StabilityLossError",
     "balance",
     "balanced_truncation",
+    "bounded_real_truncation",
     "coprime_error_bound",
     "diagonalize",
     "difference",
@@ -62,8 +72,10 @@ __all__ = [
     "hinf_norm",
     "horizon_gain",
     "linf_bracket",
+    "lqg_truncation",
     "peak_gain",
     "peak_to_peak_bracket",
+    "positive_real_truncation",
     "project",
     "relative_error_bound",
 ]

@@ -27,3 +27,11 @@ class StabilityLossError(BalanceError, ArithmeticError):
     def __init__(self, message: str, pole: complex):
         super().__init__(message)
         self.pole = pole
+
+
+class RiccatiError(BalanceError, ArithmeticError):
+    """A Riccati equation has no stabilising solution, or rounding hides it."""
+
+
+class PassivityError(BalanceError, ValueError):
+    """The system is not positive real, or its gain is too large, for a method that keeps what is there."""

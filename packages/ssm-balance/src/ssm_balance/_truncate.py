@@ -32,6 +32,7 @@ def truncate(
     method: str,
     bound: Bound,
     balancing_free: bool = False,
+    require: Callable[[StateSpace], None] | None = None,
 ) -> Reduction:
     """Z_Qᴴ E Z_P = U Σ Vᴴ, cut at r: the system in the coordinates of the r largest σ.
 
@@ -49,6 +50,8 @@ def truncate(
         The H∞ error bound as a function of the σ and the order.
     balancing_free
         As for `balance`.
+    require
+        What raises unless the reduced system is as the method promises; stable, if None.
 
     Raises
     ------
@@ -59,7 +62,7 @@ def truncate(
     """
     projection = balance(Z_P, Z_Q, rule, E=system.E, balancing_free=balancing_free)
     reduced = project(system, projection.left, projection.right)
-    require_kept_stability(reduced)
+    (require or require_kept_stability)(reduced)
     limit = bound(projection.hsv, projection.order)
     left, right = projection.left, projection.right
     return Reduction(reduced, projection.hsv, projection.order, limit, left, right, system, method)
