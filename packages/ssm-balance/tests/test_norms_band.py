@@ -150,6 +150,15 @@ def test_the_peaks_of_a_gain_that_falls_are_at_its_ends():
     assert np.allclose(by_parabolas(gains, low, middle, high), [0.0, 1.0])
 
 
+def test_a_sparse_mass_matrix_is_divided_out(make_system):
+    system = make_system(n=6)
+    E = np.diag(np.arange(1.0, 7.0))
+    held = StateSpace(E @ system.A, E @ system.B, system.C, system.D, E=sparse.csc_array(E))
+
+    assert peak_gain(held)[0] == pytest.approx(peak_gain(system)[0], rel=1e-9)
+    assert linf_bracket(held, (0.1, 1.0)).lower == pytest.approx(linf_bracket(system, (0.1, 1.0)).lower, rel=1e-7)
+
+
 def test_many_poles_are_thinned_out():
     n = 5000
     rng = np.random.default_rng(0)

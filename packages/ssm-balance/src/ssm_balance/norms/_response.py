@@ -36,9 +36,9 @@ class FrequencyResponse:
 
     def __init__(self, system: StateSpace, minus: StateSpace | None = None):
         self.is_sparse = isinstance(system.A, Sparse)
+        if not self.is_sparse and (not isinstance(system.A, Diagonal) or isinstance(system.E, Sparse)):
+            system = system.to_dense()
         self.system = on_host(system if self.is_sparse else without_descriptor(system))
-        if not isinstance(self.system.A, Diagonal | Sparse):
-            self.system = self.system.to_dense()
         self._minus = None if minus is None else FrequencyResponse(minus)
 
     @cached_property
@@ -91,8 +91,11 @@ class FrequencyResponse:
 
     def _accurate(self, points):
         system = self.system
-        if isinstance(system.A, Diagonal | Sparse) or (points.size <= _FEW and "_schur" not in self.__dict__):
+        if isinstance(system.A, Diagonal | Sparse):
             return system.transfer_function(points)
+        if points.size <= _FEW and "_schur" not in self.__dict__:
+            pencil = points[:, None, None] * np.eye(system.order) - system.A
+            return system.C @ np.linalg.solve(pencil, system.B) + system.D
         triangular, B, C = self._schur
         right = np.broadcast_to(B[:, None, :], (B.shape[0], points.size, B.shape[1]))
         states = _solve_shifted(triangular, points[:, None], right)  # (n, k, m)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _PEAKS = 3  # highest local maxima to refine, all at once
 _ZOOMS, _ZOOM_POINTS = 8, 17  # each zoom narrows the bracket 8 times: after 8 it is at √eps of its width
-_FLAT = 1e-12  # relative; where a bracket is flatter no point of it is better
+_FLAT = 1e-9  # relative; where a bracket is flatter no point of it is better by more
 
 
 def peak_gain(
