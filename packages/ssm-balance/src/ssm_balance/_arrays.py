@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from jaxtyping import Inexact
 
 Array: TypeAlias = Any  # structural: the array libraries share no base class
-Matrix: TypeAlias = "Array | Structure"
+Matrix: TypeAlias = Any  # an array or a `Structure`
 
 
 def is_complex(X: Inexact[Array, "*shape"]) -> bool:

@@ -53,7 +53,7 @@ class Equation(ABC):
     @cached_property
     def arrays(self) -> dict[str, Array]:
         """Return every array of the equation by name: those of the matrices, then that of the right-hand side."""
-        found = {}
+        found: dict[str, Array] = {}
         for name, M in self.matrices.items():
             parts = arrays_of(M)
             found |= {name if k == 0 else f"{name} (part {k + 1})": part for k, part in enumerate(parts)}
@@ -73,10 +73,11 @@ class Equation(ABC):
 
     def with_right_side(self, Q: RightSide | None) -> Self:
         """Return the same operator with another right-hand side."""
-        return replace(self, Q=Q)
+        return replace(self, Q=Q)  # type: ignore[type-var]  # each subclass is a dataclass
 
     def _with(self, function: Callable[[Matrix], Matrix]) -> Self:
-        return replace(self, **{name: function(M) for name, M in self.matrices.items()})
+        matrices = {name: function(M) for name, M in self.matrices.items()}
+        return replace(self, **matrices)  # type: ignore[type-var]
 
 
 @dataclass(frozen=True, eq=False)

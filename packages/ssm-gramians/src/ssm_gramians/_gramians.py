@@ -18,7 +18,7 @@ from ._system import StateSpace
 from ._untraced import untraced
 from .backends import Backend, get_backend
 from .solvers import Solver
-from .solvers.closed_form import geometric_weighting, weigh_modes
+from .solvers.closed_form import Weighting, geometric_weighting, weigh_modes
 from .solvers.factored_smith import horizon_factor
 
 if TYPE_CHECKING:
@@ -115,8 +115,9 @@ def observability_gramian(
     InstabilityError
         If a mode does not decay and neither horizon nor band is given, or a pole lies on the band.
     """
-    options = {"horizon": horizon, "average": average, "band": band, "solver": solver, "backend": backend}
-    return controllability_gramian(system.dual(), **options)
+    return controllability_gramian(
+        system.dual(), horizon=horizon, average=average, band=band, solver=solver, backend=backend
+    )
 
 
 def gramian(system: StateSpace, span: Span, solver: Solver | None, backend: str | Backend | None) -> Array:
@@ -130,8 +131,7 @@ def gramian(system: StateSpace, span: Span, solver: Solver | None, backend: str 
         return band_gramian(system, span.band, solver=solver, backend=backend)
     if isinstance(system.A, Diagonal):
         B = input_matrix(system)
-        weighting = geometric_weighting if system.is_discrete else exponential_weighting
-        return weigh_modes(system.A, B @ adjoint(B), weighting(span.horizon, average=span.average))
+        return weigh_modes(system.A, B @ adjoint(B), _horizon_weighting(system, span))
     Z = horizon_sum(system, span)
     return Z @ adjoint(Z)
 
@@ -144,6 +144,13 @@ def horizon_sum(system: StateSpace, span: Span) -> Array:
     if system.is_discrete:
         return horizon_factor(A, B, int(span.horizon), average=span.average)
     return continuous_horizon_factor(A, B, span.horizon, average=span.average)
+
+
+def _horizon_weighting(system: StateSpace, span: Span) -> Weighting:
+    assert span.horizon is not None
+    if system.is_discrete:
+        return geometric_weighting(int(span.horizon), average=span.average)
+    return exponential_weighting(span.horizon, average=span.average)
 
 
 def input_matrix(system: StateSpace) -> Array:

@@ -28,9 +28,9 @@ def backward_error(equation: Equation, X: Inexact[Array, "*batch n m"] | Gram) -
     matrix that is not diagonal: that is no fault of X.
     """
     rest, size = _rest_and_size(equation, X)
-    norms = {name: _norm(M) for name, M in equation.matrices.items()}
-    if any(norm is None for norm in norms.values()):
+    if not all(kind_of(M) in {"dense", "diagonal", "sparse"} for M in equation.matrices.values()):
         return _quotient(rest, size)
+    norms = {name: _norm(M) for name, M in equation.matrices.items()}
     a, b, e, f = (norms.get(name, default) for name, default in (("A", 0), ("B", 0), ("E", 1), ("F", 1)))
     pairs = {"lyapunov": 2 * a * e, "stein": a * a + e * e, "sylvester": a * f + e * b}
     xp = namespace(rest)
@@ -39,10 +39,8 @@ def backward_error(equation: Equation, X: Inexact[Array, "*batch n m"] | Gram) -
     return _quotient(rest, xp.where(scale > size, scale, size))
 
 
-def _norm(M: Matrix) -> Array | None:
-    """Return the Frobenius norm of a dense, diagonal or sparse matrix, up to a factor of sqrt(2); None for others."""
-    if kind_of(M) not in {"dense", "diagonal", "sparse"}:
-        return None
+def _norm(M: Matrix) -> Array:
+    """Return the Frobenius norm of a dense, diagonal or sparse matrix, up to a factor of sqrt(2)."""
     array = arrays_of(M)[0]
     xp = namespace(array)
     return xp.linalg.matrix_norm(array) if kind_of(M) == "dense" else xp.linalg.vector_norm(array, axis=-1)

@@ -58,7 +58,7 @@ class Structure(ABC):
         """Return all eigenvalues of the matrix."""
 
 
-Matrix: TypeAlias = "Array | Structure"
+Matrix: TypeAlias = Any  # an array or a `Structure`: as arrays share no base class, no checker can tell them apart
 
 
 def as_matrix(A: Matrix) -> Matrix:

@@ -53,8 +53,8 @@ def pair_corner(S: Array, B: Array, value: complex, alpha: float, discrete: bool
     moved = _product(lam, off, 0, lam.conjugate(), *turn)
     rows = [x + chain * y for x, y in zip(v, u, strict=True)], u
     V = [[alpha * (f * x + g * y).real for x, y in zip(*rows, strict=True)] for f, g in (back[:2], back[2:])]
-    corner = (np.array(K, dtype=S.dtype) for K in ([[Z[0], Z[1]], [0, Z[3]]], V))
-    return Corner(*corner, np.reshape(np.array(_real_product(*back, *moved), dtype=S.dtype), (2, 2)), U)
+    factor, held = (np.array(K, dtype=S.dtype) for K in ([[Z[0], Z[1]], [0, Z[3]]], V))
+    return Corner(factor, held, np.reshape(np.array(_real_product(*back, *moved), dtype=S.dtype), (2, 2)), U)
 
 
 def _factors(B: Array) -> tuple[Array, Array]:

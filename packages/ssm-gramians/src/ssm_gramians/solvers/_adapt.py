@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from .._arrays import Array, adjoint, namespace, promote
 from .._equations import Equation, Sylvester, dense_right_side
 from .._errors import SingularEquationError
 from .._gram import Gram
 from .._solution import Solution, Status, judge, singular_solution
-from .._structure import Structure, kind_of, to_dense
+from .._structure import kind_of
 from ..backends import Backend
 from ._base import Factorization, Solver
 
@@ -73,6 +74,7 @@ def widened(equation: Equation, solution: Solution, backend: Backend) -> Solutio
 def _factored(solution: Solution, backend: Backend) -> Solution:
     """Return the solution as a `Gram`; an X that is not positive semidefinite has none, and A a mode that grows."""
     X = solution.value
+    assert not isinstance(X, Gram)
     if not solution.converged:
         return replace(solution, value=Gram(X * float("nan")))
     Z = backend.factor(X)
@@ -127,20 +129,19 @@ def factorize(solver: Solver, equation: Equation, backend: Backend) -> Factoriza
 
 def _divided(equation: Equation, backend: Backend) -> Equation:
     r"""Return the equation with E = I (and F = I): $A \leftarrow E^{-1} A$, $Q \leftarrow E^{-1} Q E^{-H}$."""
-    E, F = equation.E, getattr(equation, "F", None)
-    assert not isinstance(equation.A, Structure)
-    Q = equation.Q
+    E, F, Q = equation.matrices.get("E"), equation.matrices.get("F"), equation.Q
+    kind: Any = type(equation)
     if isinstance(equation, Sylvester):
         left = (lambda M: M) if E is None else (lambda M: backend.solve(*promote(E, M)))
         right = (lambda M: M) if F is None else (lambda M: adjoint(backend.solve(*promote(adjoint(F), adjoint(M)))))
         return Sylvester(left(equation.A), right(equation.B), None if Q is None else right(left(Q)))
-    A = backend.solve(*promote(to_dense(E), equation.A))
+    A = backend.solve(*promote(E, equation.A))
     if isinstance(Q, Gram):
-        return type(equation)(A, Gram(backend.solve(*promote(E, Q.Z))))
+        return kind(A, Gram(backend.solve(*promote(E, Q.Z))))
     if Q is None:
-        return type(equation)(A)
+        return kind(A)
     half = backend.solve(*promote(E, Q))
-    return type(equation)(A, adjoint(backend.solve(*promote(E, adjoint(half)))))
+    return kind(A, adjoint(backend.solve(*promote(E, adjoint(half)))))
 
 
 def _has_mass(equation: Equation) -> bool:

@@ -135,6 +135,7 @@ def _small(equation: Equation) -> tuple[Solver, ...]:
 
 
 def _diagonal(equation: Equation, backend: Backend) -> tuple[Solver, ...]:
+    assert isinstance(equation.Q, Gram)
     n, inputs = equation.shape[0], equation.Q.rank
     if n > _LARGE:
         return (Cauchy(rtol=1e-20), *((ClosedForm(),) if n <= 8 * _LARGE else ()))
