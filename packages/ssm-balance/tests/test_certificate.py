@@ -16,7 +16,7 @@ from ssm_balance import (
     hinf_norm,
 )
 from ssm_balance.norms._modal_energy import modal_h2_norm
-from ssm_gramians import Diagonal, StateSpace
+from ssm_gramians import ConvergenceError, Diagonal, StateSpace
 
 KINDS = ("dense", "complex", "diagonal", "paired")
 
@@ -146,6 +146,43 @@ def test_modes_too_many_for_a_low_rank_factor_are_summed():
         system = StateSpace(A, rng.normal(size=(40, 2)) + 0j, rng.normal(size=(3, 40)) + 0j, dt=dt)
 
         assert modal_h2_norm(system, A) == pytest.approx(h2_norm(system), rel=1e-10)
+
+
+@pytest.mark.parametrize("feedthrough", [0.0, 1.0])
+def test_where_no_low_rank_factor_is_found_the_modes_are_summed(make_system, monkeypatch, feedthrough):
+    def fails(*_, **__):
+        raise ConvergenceError("not low rank")
+
+    system = make_system("paired", dt=0.5)
+    reduction = balanced_truncation(system, 6)
+    moved = StateSpace(*(getattr(reduction.system, name) for name in "ABC"), system.D + feedthrough, 0.5)
+    reduction = dataclasses.replace(reduction, system=moved)
+    exact = reduction.certify().h2
+    monkeypatch.setattr("ssm_balance._measure.h2_norm", fails)
+
+    assert reduction.certify(dense_limit=5).h2 == pytest.approx(exact, rel=1e-6)
+
+
+def test_an_error_out_of_reach_is_no_number(make_system, monkeypatch):
+    def fails(*_, **__):
+        raise ConvergenceError("no factor")
+
+    system = make_system("dense", n=12)
+    reduction = balanced_truncation(system, 6)
+    held = StateSpace(sparse.csc_array(system.A), system.B, system.C, system.D)
+    monkeypatch.setattr("ssm_balance._measure.h2_norm", fails)
+
+    assert np.isnan(dataclasses.replace(reduction, full=held).certify(dense_limit=5).h2)
+
+
+def test_a_zero_on_the_border_leaves_no_relative_error():
+    one = np.eye(1)
+    full = StateSpace(np.diag([-1.0, -3.0]), np.ones((2, 1)), np.array([[-1.0, 0.0]]), one)  # s / (s + 1)
+    reduced = StateSpace(-one, one, -one, one)
+
+    found = Reduction(reduced, np.array([0.5, 0.0]), 1, 1.0, None, None, full, "cut", 1.0).certify()
+
+    assert found.relative is None
 
 
 def test_an_unstable_pair_is_measured_on_the_axis():

@@ -151,6 +151,22 @@ def test_peak_gain_on_given_frequencies(make_system):
     assert frequency == frequencies[found.argmax()]
 
 
+@pytest.mark.parametrize("count", [1, 24, 25, 300])
+def test_few_and_many_frequencies_give_the_same_gains(make_system, count):
+    system = make_system("dense", n=20)
+    frequencies = np.linspace(0.1, 2, count)
+
+    assert peak_gain(system, frequencies)[0] == pytest.approx(gains(system, 1j * frequencies).max(), rel=1e-11)
+
+
+def test_defective_poles_have_gains_too():
+    A = np.diag(-np.ones(6)) + np.diag(np.ones(5), 1)
+    system = StateSpace(A, np.eye(6)[:, 5:], np.eye(6)[:1])  # 1 / (s + 1)^6
+
+    assert hinf_norm(system) == pytest.approx(1, rel=1e-8)
+    assert peak_gain(system)[1] == pytest.approx(0, abs=1e-3)
+
+
 def test_the_dual_has_the_same_norms(system):
     system = StateSpace(system.A, system.B, system.C, 0 * system.D, system.dt)
 

@@ -101,6 +101,24 @@ def test_horizon_gain_needs_no_stability(make_system):
     assert bracket.lower == pytest.approx(toeplitz_norm(system, 40), rel=1e-6)
 
 
+@pytest.mark.parametrize("vectors", [1, 2, 4])
+def test_the_upper_end_of_a_horizon_is_true_whatever_lanczos_missed(make_system, monkeypatch, vectors):
+    monkeypatch.setattr("ssm_balance.norms.horizon._VECTORS", vectors)
+    system = make_system("paired", dt=1.0)
+
+    bracket = horizon_gain(system, 30)
+
+    assert bracket.lower <= toeplitz_norm(system, 30) <= bracket.upper
+
+
+def test_a_long_horizon_ends_when_its_recursion_stands_still():
+    system = StateSpace(0.5 * np.eye(1), np.eye(1), np.eye(1), dt=1.0)
+
+    bracket = horizon_gain(system, 2000, rtol=1e-4)
+
+    assert bracket.lower <= 2 <= bracket.upper * (1 + 1e-5)
+
+
 def test_no_horizon_gain_where_nothing_is_connected():
     system = StateSpace(0.5 * np.eye(2), np.zeros((2, 1)), np.ones((1, 2)), dt=1.0)
 
