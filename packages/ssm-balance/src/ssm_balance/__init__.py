@@ -19,7 +19,17 @@ from ._multiple import Multiple
 from ._order import Energy, Error, Order, Selection
 from ._project import project
 from ._reduction import Reduction
-from .methods import balanced_truncation, bounded_real_truncation, lqg_truncation, positive_real_truncation
+from ._refinement import Refinement, refine_h2
+from .methods import (
+    balanced_truncation,
+    bounded_real_truncation,
+    frequency_limited_truncation,
+    frequency_weighted_truncation,
+    h2_optimal,
+    lqg_truncation,
+    positive_real_truncation,
+    time_limited_truncation,
+)
 from .norms import (
     GainBracket,
     NormBracket,
@@ -51,6 +61,7 @@ __all__ = [
     "PassivityError",
     "Projection",
     "Reduction",
+    "Refinement",
     "RelativeError",
     "RiccatiError",
     "Selection",
@@ -64,7 +75,10 @@ __all__ = [
     "difference",
     "error_bound",
     "estimate_peak_gain",
+    "frequency_limited_truncation",
+    "frequency_weighted_truncation",
     "h2_norm",
+    "h2_optimal",
     "hankel_error_bound",
     "hankel_norm",
     "hankel_singular_values",
@@ -77,5 +91,7 @@ __all__ = [
     "peak_to_peak_bracket",
     "positive_real_truncation",
     "project",
+    "refine_h2",
     "relative_error_bound",
+    "time_limited_truncation",
 ]

@@ -8,7 +8,7 @@ from array_api_compat import array_namespace
 
 from ssm_gramians import StateSpace, Structure, UnsupportedError
 
-from ._arrays import Array, in_double, product
+from ._arrays import Array, adjoint, in_double, product
 from ._errors import SingularDescriptorError
 
 if TYPE_CHECKING:
@@ -36,6 +36,16 @@ def without_descriptor(system: StateSpace) -> StateSpace:
     xp = array_namespace(E)
     A, B = (xp.linalg.solve(E, xp.astype(in_double(M), xp.result_type(E, in_double(M)))) for M in (system.A, system.B))
     return StateSpace(A, B, in_double(system.C), in_double(system.D), system.dt)
+
+
+def undivided(system: StateSpace, Z_Q: Array) -> Array:
+    """E⁻ᴴ Z_Q: from the observability factor of `without_descriptor(system)` to the one of the system itself."""
+    if system.E is None:
+        return Z_Q
+    E = in_double(system.to_dense().E)
+    xp = array_namespace(E)
+    dtype = xp.result_type(E, Z_Q)
+    return xp.linalg.solve(adjoint(xp.astype(E, dtype)), xp.astype(Z_Q, dtype))
 
 
 def require_regular(E: Array) -> None:

@@ -14,7 +14,7 @@ class SingularDescriptorError(BalanceError, ArithmeticError):
 
 
 class StabilityLossError(BalanceError, ArithmeticError):
-    """Rounding has made the reduced system unstable; the cut is refused.
+    """The reduced system would be unstable, by rounding or by the method; the cut is refused.
 
     Parameters
     ----------

@@ -10,8 +10,7 @@ from scipy import linalg
 
 from ssm_gramians import StateSpace, gramian_factors
 
-from ._arrays import adjoint
-from ._descriptor import without_descriptor
+from ._descriptor import undivided, without_descriptor
 from ._errors import RiccatiError
 from ._host import dense_matrices, members, on_host
 
@@ -134,11 +133,7 @@ def factors_by_member(
     pairs = [(factor(member.dual()), factor(member)) for member in members(plain)]
     xp, like = array_namespace(system.B), {"device": device(system.B)}
     Z_P, Z_Q = (xp.asarray(_stacked([pair[k] for pair in pairs], plain), **like) for k in (0, 1))
-    if system.E is None:
-        return Z_P, Z_Q
-    E = xp.asarray(on_host(system.to_dense()).E, **like)
-    dtype = xp.result_type(E, Z_Q)
-    return Z_P, xp.linalg.solve(adjoint(xp.astype(E, dtype)), xp.astype(Z_Q, dtype))
+    return Z_P, undivided(system, Z_Q)
 
 
 def _stacked(factors: list[Array], system: StateSpace) -> Inexact[np.ndarray, "*batch n k"]:

@@ -10,7 +10,7 @@ from .._reduction import Reduction
 from .._riccati import factors_by_member, regulator_factor
 from .._stability import require_finite
 from .._truncate import truncate
-from ._no_bound import no_bound
+from ._promise import no_bound
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +20,7 @@ from .._riccati import Supply, factors_by_member, storage_factor
 from .._stability import require_stable
 from .._truncate import require_kept_stability, truncate
 from ..norms import GainBracket, hinf_bracket
+from ._promise import WithinBound
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Inexact
@@ -101,24 +101,12 @@ def positive_real_truncation(
         system,
         Z_P,
         Z_Q,
-        _WithinBound(rule.tolerance, bound) if isinstance(rule, Error) else rule,
+        WithinBound(rule.tolerance, bound) if isinstance(rule, Error) else rule,
         method="positive-real balanced truncation",
         bound=bound,
         balancing_free=balancing_free,
         require=_require_kept_passivity,
     )
-
-
-@dataclass(frozen=True)
-class _WithinBound:
-    """The smallest order whose bound is within the tolerance, for every member of a batch."""
-
-    tolerance: float
-    bound: Bound
-
-    def select(self, hsv: Float[Array, "*batch n"]) -> int:
-        states = hsv.shape[-1]
-        return next(r for r in range(1, states + 1) if r == states or np.all(self.bound(hsv, r) <= self.tolerance))
 
 
 def _passive_factor(system: StateSpace) -> Inexact[np.ndarray, "n k"]:
@@ -178,8 +166,10 @@ def _wave_gain(system: StateSpace) -> GainBracket:
     try:
         return hinf_bracket(StateSpace(A - BT @ C, BT, 2 * T @ C, eye - 2 * T, system.dt))
     except InstabilityError as failure:
-        frequency = abs(np.log(failure.pole)) / system.dt if system.is_discrete else abs(complex(failure.pole).imag)
-        return GainBracket(math.inf, math.inf, float(frequency))
+        pole = complex(failure.eigenvalue or 0)
+        return GainBracket(
+            math.inf, math.inf, abs(np.angle(pole)) / system.dt if system.is_discrete else abs(pole.imag)
+        )
 
 
 def _plus(system: StateSpace, feedthrough: Inexact[np.ndarray, "m m"]) -> StateSpace:
