@@ -114,8 +114,8 @@ def balance(
     hsv = _one_per_state(sigma, Z_P.shape[-2])
     order = _attainable(rule.select(hsv), sigma, max(*Z_P.shape[-2:], Z_Q.shape[-1]))
     weight = 1 / xp.sqrt(sigma[..., None, :order])  # (..., 1, r)
-    left = product(Z_Q, U[..., :order]) * weight
-    right = product(Z_P, adjoint(Vh[..., :order, :])) * weight
+    left = product(Z_Q, U[..., :order] * weight)
+    right = product(Z_P, adjoint(Vh[..., :order, :]) * weight)
     found = Projection(left, right, hsv)
     return _orthonormal(found, E) if balancing_free else found
 

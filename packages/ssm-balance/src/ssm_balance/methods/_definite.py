@@ -27,9 +27,9 @@ def definite_factors(
     solver: Solver | None,
     backend: str | Backend | None,
 ) -> tuple[Array, Array, Bound]:
-    r"""A P + P Aᴴ + |X| = 0, where Z_P Z_Pᴴ solves it with an indefinite X = B Yᴴ + Y Bᴴ; the same for Q.
+    r"""Solve A P + P Aᴴ + |X| = 0, where Z_P Z_Pᴴ solves it with an indefinite X = B Yᴴ + Y Bᴴ.
 
-    With |X| = B̃ B̃ᴴ and its like C̃, truncation of (A, B̃, C̃) keeps stability, and as B = B̃ K, C = L C̃, the error of
+    And the same for Q. With |X| = B̃ B̃ᴴ and its like C̃, truncation of (A, B̃, C̃) keeps stability, and as B = B̃ K, C = L C̃, the error of
     (A, B, C) is at most ‖L‖ ‖K‖ 2 Σ_{i>r} σ_i.
 
     Parameters
