@@ -17,7 +17,7 @@ from ._structure import arrays_of
 from ._system import StateSpace
 from ._untraced import untraced
 from .backends import Backend, get_backend
-from .solvers import Solver
+from .solvers import Auto, ClosedForm, Solver
 from .solvers.closed_form import Weighting, geometric_weighting, weigh_modes
 from .solvers.factored_smith import horizon_factor
 
@@ -124,6 +124,9 @@ def gramian(system: StateSpace, span: Span, solver: Solver | None, backend: str 
     """Return the Gramian, Hermitian up to rounding, of a system that has one."""
     if span.is_all:
         A, B = system.A, input_matrix(system)
+        chosen = get_backend(B if backend is None else backend)
+        if _suits_kernel(system, solver, chosen):
+            return chosen.diagonal_gramian(A.eigenvalues, B, discrete=system.is_discrete)
         kind = Stein if system.is_discrete else Lyapunov
         return solve(kind(A, B @ adjoint(B), system.E), solver, backend).unwrap()
     system = without_descriptor(system)
@@ -134,6 +137,13 @@ def gramian(system: StateSpace, span: Span, solver: Solver | None, backend: str 
         return weigh_modes(system.A, B @ adjoint(B), _horizon_weighting(system, span))
     Z = horizon_sum(system, span)
     return Z @ adjoint(Z)
+
+
+def _suits_kernel(system: StateSpace, solver: Solver | None, backend: Backend) -> bool:
+    """Say whether the backend writes the Gramian from B at once, without a pass over memory for B B^H."""
+    A = system.A
+    plain = isinstance(A, Diagonal) and not A.paired and A.log_eigenvalues is None and system.E is None
+    return plain and isinstance(solver, Auto | ClosedForm | None) and "diagonal_kernel" in backend.provides
 
 
 def horizon_sum(system: StateSpace, span: Span) -> Array:
