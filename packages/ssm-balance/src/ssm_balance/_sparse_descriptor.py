@@ -27,5 +27,5 @@ def require_regular_sparse(E: Structure) -> None:
     )
     condition = float(linalg.onenormest(inverse) * linalg.norm(matrix, 1))
     if not condition < 1 / np.finfo(float).eps:
-        msg = f"E is singular: its condition is {condition:.1e}; want a regular E: eliminate the algebraic equations first"
+        msg = f"E is singular: its condition is {condition:.1e}; want a regular E: eliminate the algebraic equations"
         raise SingularDescriptorError(msg)

@@ -29,8 +29,8 @@ def definite_factors(
 ) -> tuple[Array, Array, Bound]:
     r"""Solve A P + P Aᴴ + |X| = 0, where Z_P Z_Pᴴ solves it with an indefinite X = B Yᴴ + Y Bᴴ.
 
-    And the same for Q. With |X| = B̃ B̃ᴴ and its like C̃, truncation of (A, B̃, C̃) keeps stability, and as B = B̃ K, C = L C̃, the error of
-    (A, B, C) is at most ‖L‖ ‖K‖ 2 Σ_{i>r} σ_i.
+    And the same for Q. With |X| = B̃ B̃ᴴ and its like C̃, truncation of (A, B̃, C̃) keeps stability, and as B = B̃ K,
+    C = L C̃, the error of (A, B, C) is at most ‖L‖ ‖K‖ 2 Σ_{i>r} σ_i.
 
     Parameters
     ----------
@@ -55,7 +55,8 @@ def definite_factors(
     dual = plain.dual()
     B, reached = _definite_input(plain, Z_P)
     Ch, seen = _definite_input(dual, Z_Q)
-    changed = StateSpace(*of_one_dtype(plain.A, B, adjoint(Ch)), dt=plain.dt)
+    A, B, C = of_one_dtype(plain.A, B, adjoint(Ch))
+    changed = StateSpace(A, B, C, dt=plain.dt)
     Z_P, Z_Q = gramian_factors(changed, solver=solver, backend=backend)
 
     def bound(hsv: Float[Array, "*batch n"], order: int) -> Any:

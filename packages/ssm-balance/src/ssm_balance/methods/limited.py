@@ -84,9 +84,17 @@ def time_limited_truncation(
     S. Gugercin, A. C. Antoulas, Int. J. Control 77 (2004) 748-766, section 5 (stable, bound).
     """
     limits = {"horizon": horizon}
-    options = {"balancing_free": balancing_free, "solver": solver, "backend": backend}
     rule = selection_from(order, energy, error)
-    return _limited(system, rule, limits, method="time-limited balanced truncation", stable=stable, **options)
+    return _limited(
+        system,
+        rule,
+        limits,
+        method="time-limited balanced truncation",
+        stable=stable,
+        balancing_free=balancing_free,
+        solver=solver,
+        backend=backend,
+    )
 
 
 def frequency_limited_truncation(
@@ -151,9 +159,17 @@ def frequency_limited_truncation(
     S. Gugercin, A. C. Antoulas, Int. J. Control 77 (2004) 748-766, section 5 (stable, bound).
     """
     limits = {"band": band}
-    options = {"balancing_free": balancing_free, "solver": solver, "backend": backend}
     rule = selection_from(order, energy, error)
-    return _limited(system, rule, limits, method="frequency-limited balanced truncation", stable=stable, **options)
+    return _limited(
+        system,
+        rule,
+        limits,
+        method="frequency-limited balanced truncation",
+        stable=stable,
+        balancing_free=balancing_free,
+        solver=solver,
+        backend=backend,
+    )
 
 
 def _limited(
