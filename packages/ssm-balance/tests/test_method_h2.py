@@ -232,7 +232,7 @@ def fom():
     return StateSpace(Diagonal(poles, paired=True), B + 0j, C + 0j)
 
 
-@pytest.mark.parametrize("order", [6, 10])
+@pytest.mark.parametrize("order", [10])
 def test_a_thousand_modes_are_summed_not_stored(order):
     full = fom()
     start = balanced_truncation(full, order, solver=Cauchy()).system
