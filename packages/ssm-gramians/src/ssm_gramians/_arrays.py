@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, TypeAlias
 
 import array_api_compat
@@ -40,25 +41,33 @@ def check_floating(**arrays: Array) -> Any:
         If the libraries, precisions or devices differ, or an array is not floating point.
     """
     xp = namespace(*arrays.values())
+    bits = {name: _bits(xp, array.dtype) for name, array in arrays.items()}
+    devices = {name: str(array_api_compat.device(array)) for name, array in arrays.items()}
     for name, array in arrays.items():
-        if not xp.isdtype(array.dtype, ("real floating", "complex floating")):
+        if bits[name] == 0:
             msg = f"{name} has dtype {array.dtype}; want real or complex floating point: convert it first"
             raise DtypeError(msg)
-        if xp.finfo(array.dtype).bits < 32:
+        if bits[name] < 32:
             msg = f"{name} has dtype {array.dtype}, too short for a matrix equation; want 32 or 64 bits: cast it first"
             raise DtypeError(msg)
-        if str(array_api_compat.device(array)) == "meta":
+        if devices[name] == "meta":
             msg = f"{name} is on Torch's device 'meta' and has no entries; want a tensor with entries"
             raise DtypeError(msg)
-    if len({xp.finfo(array.dtype).bits for array in arrays.values()}) > 1:
+    if len(set(bits.values())) > 1:
         got = ", ".join(f"{name}: {array.dtype}" for name, array in arrays.items())
         msg = f"got {got}; want one precision: cast the arrays to the same one first"
         raise DtypeError(msg)
-    if len({str(array_api_compat.device(array)) for array in arrays.values()}) > 1:
-        got = ", ".join(f"{name}: {array_api_compat.device(array)}" for name, array in arrays.items())
+    if len(set(devices.values())) > 1:
+        got = ", ".join(f"{name}: {device}" for name, device in devices.items())
         msg = f"got {got}; want one device: move the arrays first"
         raise DtypeError(msg)
     return xp
+
+
+@cache
+def _bits(xp: Any, dtype: Any) -> int:
+    """Return the length of a real number of this dtype, 0 if it is not floating point."""
+    return int(xp.finfo(dtype).bits) if xp.isdtype(dtype, ("real floating", "complex floating")) else 0
 
 
 def check_finite(**arrays: Array) -> None:

@@ -34,8 +34,8 @@ class Equation(ABC):
     @untraced
     def __post_init__(self) -> None:
         for name in ("A", "B", "E", "F"):
-            if (M := getattr(self, name, None)) is not None:
-                object.__setattr__(self, name, as_matrix(M))
+            if (M := getattr(self, name, None)) is not None and (wrapped := as_matrix(M)) is not M:
+                object.__setattr__(self, name, wrapped)
         check_floating(**self.arrays)
         _check(self.matrices, self.Q, self.shape)
 
@@ -73,7 +73,7 @@ class Equation(ABC):
 
     def with_right_side(self, Q: RightSide | None) -> Self:
         """Return the same operator with another right-hand side."""
-        return replace(self, Q=Q)  # type: ignore[type-var]  # each subclass is a dataclass
+        return self if Q is self.Q else replace(self, Q=Q)  # type: ignore[type-var]  # each subclass is a dataclass
 
     def _with(self, function: Callable[[Matrix], Matrix]) -> Self:
         matrices = {name: function(M) for name, M in self.matrices.items()}
@@ -196,17 +196,21 @@ def _from_right(X: Array, M: Matrix) -> Array:
 
 
 def _check(matrices: dict[str, Matrix], Q: RightSide | None, shape: tuple[int, int]) -> None:
-    right = {} if Q is None else {"Q": Q}
-    got = ", ".join(f"{name} {tuple(M.shape)}" for name, M in {**matrices, **right}.items())
+    wanted = _wanted(matrices, Q, shape)
+    if wanted is not None:
+        operands = matrices if Q is None else {**matrices, "Q": Q}
+        got = ", ".join(f"{name} {tuple(M.shape)}" for name, M in operands.items())
+        msg = f"got {got}; want {wanted}"
+        raise ShapeError(msg)
+
+
+def _wanted(matrices: dict[str, Matrix], Q: RightSide | None, shape: tuple[int, int]) -> str | None:
+    """Return what the shapes should be; None if they are."""
     if any(len(M.shape) < 2 or M.shape[-1] != M.shape[-2] or M.shape[-1] < 1 for M in matrices.values()):
-        msg = f"got {got}; want square matrices (..., n, n) with n >= 1"
-        raise ShapeError(msg)
-    wanted = {"A": shape[0], "B": shape[1], "E": shape[0], "F": shape[1]}
-    wrong = [name for name, M in matrices.items() if M.shape[-1] != wanted[name]]
+        return "square matrices (..., n, n) with n >= 1"
+    orders = {"A": shape[0], "B": shape[1], "E": shape[0], "F": shape[1]}
+    wrong = any(M.shape[-1] != orders[name] for name, M in matrices.items())
     if wrong or (Q is not None and (Q.ndim < 2 or tuple(Q.shape[-2:]) != shape)):
-        msg = f"got {got}; want Q (..., {shape[0]}, {shape[1]}), E of the order of A, F of the order of B"
-        raise ShapeError(msg)
-    batches = {tuple(M.shape[:-2]) for M in (*matrices.values(), *right.values())} - {()}
-    if len(batches) > 1:
-        msg = f"got {got}; want one leading batch shape (or none) in all of them"
-        raise ShapeError(msg)
+        return f"Q (..., {shape[0]}, {shape[1]}), E of the order of A, F of the order of B"
+    batches = {tuple(M.shape[:-2]) for M in (*matrices.values(), *(() if Q is None else (Q,)))}
+    return "one leading batch shape (or none) in all of them" if len(batches - {()}) > 1 else None

@@ -62,13 +62,11 @@ def narrowed(equation: Equation, solver: Solver, backend: Backend) -> Equation:
 
 def widened(equation: Equation, solution: Solution, backend: Backend) -> Solution:
     """Return the solution as that of the equation that was asked, in the form of its right-hand side."""
-    X = solution.value
-    if isinstance(equation.Q, Gram) and not isinstance(X, Gram):
+    if isinstance(equation.Q, Gram) and not isinstance(solution.value, Gram):
         solution = _factored(solution, backend)
-        X = solution.value
     if solution.converged and _has_mass(equation) and not _has_mass(solution.equation):
-        return judge(equation, X, steps=solution.steps)
-    return replace(solution, value=X, equation=equation)
+        return judge(equation, solution.value, steps=solution.steps)
+    return solution if solution.equation is equation else replace(solution, equation=equation)
 
 
 def _factored(solution: Solution, backend: Backend) -> Solution:

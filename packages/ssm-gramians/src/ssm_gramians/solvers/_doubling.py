@@ -42,15 +42,27 @@ def square_norm(M: Inexact[Array, "batch n n"]) -> Float[Array, " batch"]:
 
 def has_grown(square: Float[Array, " batch"]) -> Array:
     """Say for each system whether its power is beyond hope, or NaN."""
+    return ~(square < _too_much(square))
+
+
+def _too_much(square: Array) -> float:
+    return float(namespace(square).finfo(square.dtype).eps) ** -2
+
+
+def _range(square: Float[Array, " batch"]) -> tuple[float, float]:
+    """Return the least and the largest, as numbers: most batches need no more to go on, and have one system."""
     xp = namespace(square)
-    return ~(square < float(xp.finfo(square.dtype).eps) ** -2)
+    if square.shape[0] < 2:
+        alone = float(square[0]) if square.shape[0] else 0.0
+        return alone, alone
+    return float(xp.min(square)), float(xp.max(square))
 
 
 def _sum(X_or_A: Array, Q: Array, rtol: float, max_steps: int) -> tuple[Array, Array, Array]:
     """Sum a piece of the batch; systems leave it one by one."""
     M, X = X_or_A, Q
     xp = namespace(M)
-    count = M.shape[0]
+    count, too_much = M.shape[0], _too_much(M)
     here = xp.arange(count, device=array_api_compat.device(M))
     gone: list[tuple[Array, Array, int, int]] = []  # places, X, steps, outcome
 
@@ -62,17 +74,18 @@ def _sum(X_or_A: Array, Q: Array, rtol: float, max_steps: int) -> tuple[Array, A
 
     for step in range(max_steps):
         size = square_norm(M)
-        grown = has_grown(size)
-        if bool(xp.any(grown)):
+        least, most = _range(size)
+        if not most < too_much:
+            grown = has_grown(size)
             leave(grown, step, DIVERGED)
             size = size[~grown]
+            least, most = _range(size)
         X = X + M @ X @ adjoint(M)
-        done = size * size <= rtol
-        if bool(xp.all(done)):
+        if most * most <= rtol:
             gone.append((here, X, step + 1, CONVERGED))
             break
-        if bool(xp.any(done)):
-            leave(done, step + 1, CONVERGED)
+        if least * least <= rtol:
+            leave(size * size <= rtol, step + 1, CONVERGED)
         M = M @ M
     else:
         gone.append((here, X, max_steps, EXHAUSTED))

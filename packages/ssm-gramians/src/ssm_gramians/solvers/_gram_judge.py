@@ -6,7 +6,7 @@ from .._arrays import Array, adjoint, namespace, promote
 from .._equations import Equation, Stein
 from .._gram import Gram
 from .._solution import Solution, Status
-from .cayley import directions
+from ._directions import directions
 
 
 def judge_gram(equation: Equation, X: Gram, *, rtol: float, steps: int) -> Solution:
@@ -19,7 +19,7 @@ def judge_gram(equation: Equation, X: Gram, *, rtol: float, steps: int) -> Solut
     if not bool(xp.all(xp.isfinite(X.Z))):
         return Solution(X, Status.DIVERGED, equation, steps)
     A, Z, B = promote(equation.A, X.Z, equation.Q.Z)
-    v = directions(A)
+    v = directions(A.shape[-1], like=A)
     terms = [_gram(Z, adjoint(A) @ v), A @ _gram(Z, v), _gram(B, v)]
     if isinstance(equation, Stein):
         terms = [A @ terms[0], -_gram(Z, v), terms[2]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from math import ceil, log, log2
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 from .._arrays import Array, adjoint, namespace, promote
 from ..backends import Backend
 from ._doubling import CONVERGED, DIVERGED, EXHAUSTED, has_grown, square_norm
-from .cayley import directions
+from ._directions import directions
 
 if TYPE_CHECKING:
     from jaxtyping import Inexact, Int
@@ -19,14 +20,22 @@ if TYPE_CHECKING:
 TERMS = 16  # from which the rate of decay may be read
 
 
-def doublings(norms: list[Array], rtol: float) -> int:
-    """Return how many doublings the slowest system takes to rtol if its terms shrink on as they do; 0 if unknown."""
-    late, early, xp = norms[-1], norms[len(norms) // 2 - 1], namespace(norms[-1])
+def doublings(early: Array, late: Array, apart: int, rtol: float) -> int:
+    """Return how many doublings the slowest system takes to rtol if its terms shrink on as they do; 0 if unknown.
+
+    Parameters
+    ----------
+    early, late
+        The norms of two terms of each system.
+    apart
+        How many terms lie between the two.
+    rtol
+        Where to stop.
+    """
+    xp = namespace(early, late)
     shrinks = (late > 0) & (late < early)
-    if len(norms) < TERMS or not bool(xp.any(shrinks)):
-        return 0
     rate = float(xp.max(xp.where(shrinks, late / xp.where(shrinks, early, xp.ones_like(early)), xp.zeros_like(late))))
-    return ceil(log2(max(1.0, log(rtol) / log(rate) * (len(norms) // 2))))
+    return ceil(log2(max(1.0, log(rtol) / log(rate) * apart))) if rate > 0 else 0
 
 
 class Powers:
@@ -44,8 +53,11 @@ class Powers:
 
     def __init__(self, A: Inexact[Array, "batch n n"], *, rtol: float, max_steps: int) -> None:
         self._found, self.rtol, self.max_steps = [A], rtol, max_steps
+
+    @cached_property
+    def _alive(self) -> list[Array]:
         with np.errstate(all="ignore"):  # what overflows has diverged, and says so
-            self._alive = [~has_grown(square_norm(A))]
+            return [~has_grown(square_norm(self._found[0]))]
 
     def __getitem__(self, k: int) -> Inexact[Array, "batch n n"]:
         """Return the power 2^k; zero where a lower one has grown beyond hope, so that sums stay finite."""
@@ -69,13 +81,15 @@ class Powers:
 
     def foreseen(self, backend: Backend) -> int:
         r"""Return how many steps the slowest system will take, by the decay of $A^j v$ over 16 terms; 0 if unknown."""
-        A, norms = self._found[0], []
-        v = directions(A)
+        A = self._found[0]
+        if A.shape[0] == 0:
+            return 0
+        terms = [directions(A.shape[-1], like=A)[:, :1]]
         with np.errstate(all="ignore"):
             for _ in range(TERMS):
-                v = A @ v
-                norms.append(backend.norm(v))
-        return doublings(norms, self.rtol**0.5)
+                terms.append(A @ terms[-1])
+            early, late = backend.norm(terms[TERMS // 2]), backend.norm(terms[TERMS])
+        return doublings(early, late, TERMS // 2, self.rtol**0.5)
 
     def sum(self, Q: Inexact[Array, "batch n n"], *, dual: bool) -> tuple[Array, Int[Array, " batch"], int]:
         r"""Return $\sum_k A^k Q (A^k)^H$, or that of the adjoint, the outcome of each system, and the steps."""

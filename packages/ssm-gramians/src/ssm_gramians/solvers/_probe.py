@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from .._arrays import Array, adjoint, as_double, conj, namespace, promote, real, real_dtype
+import numpy as np
+
+from .._arrays import Array, adjoint, as_double, namespace, promote, real
 from .._equations import Equation, Stein, Sylvester
 from .._gram import Gram
 from .._solution import Solution, Status
+from ._directions import directions
 
 
-def judge_by_probe(equation: Equation, X: Array | Gram) -> Solution:
+def judge_by_probe(equation: Equation, X: Array | Gram, *, steps: int = 0) -> Solution:
     r"""Return the solution with the status that its residual R earns, by $\lVert R v\rVert$ for a fixed vector v.
 
     A direct solver leaves a residual of rounding size or none of its digits is right, and hides neither from a vector
@@ -17,17 +20,18 @@ def judge_by_probe(equation: Equation, X: Array | Gram) -> Solution:
     Where the terms are far smaller than $\lVert A\rVert\,\lVert X\rVert$, as for a mode near the border of stability,
     no solver can do better than rounding relative to the latter: that will do as long as half of the digits are left.
     """
-    terms = _terms(equation, X)
-    xp = namespace(*terms)
-    rest, *sizes = _norms(terms[0] + terms[1] + terms[2], *terms)
-    size, eps = sizes[0] + sizes[1] + sizes[2], float(xp.finfo(X.dtype).eps)
+    with np.errstate(all="ignore"):  # what is not finite shows
+        terms = _terms(equation, X)
+        norms = _norms(terms[0] + terms[1] + terms[2], *terms)
+    xp = namespace(norms)
+    rest, size, eps = norms[..., 0], norms[..., 1] + norms[..., 2] + norms[..., 3], float(xp.finfo(X.dtype).eps)
     limit = 100 * (X.shape[-2] + X.shape[-1]) * eps  # as everywhere: see `judge`
     if bool(xp.all(rest < limit * size)):  # false for what is not finite, on either side
-        return Solution(X, Status.CONVERGED, equation)
+        return Solution(X, Status.CONVERGED, equation, steps)
     if not bool(xp.all(xp.isfinite(rest))):  # no entry of a probe is zero: what is not finite in X shows
-        return Solution(X, Status.SINGULAR, equation)
+        return Solution(X, Status.SINGULAR, equation, steps)
     good = (rest <= limit * size) | ((rest <= limit * _attainable(equation, X)) & (rest <= eps**0.5 * size))
-    return Solution(X, Status.CONVERGED if bool(xp.all(good)) else Status.INACCURATE, equation)
+    return Solution(X, Status.CONVERGED if bool(xp.all(good)) else Status.INACCURATE, equation, steps)
 
 
 def _attainable(equation: Equation, X: Array | Gram) -> Array:
@@ -44,7 +48,7 @@ def _attainable(equation: Equation, X: Array | Gram) -> Array:
 
 def _terms(equation: Equation, X: Array | Gram) -> tuple[Array, ...]:
     r"""Return the terms of the equation times the probes."""
-    A, E, Q, v = equation.A, equation.matrices.get("E"), equation.Q, _probes(X)
+    A, E, Q, v = equation.A, equation.matrices.get("E"), equation.Q, _probe(X)
     if isinstance(equation, Sylvester):
         B, F = equation.B, equation.F
     elif isinstance(equation, Stein):
@@ -55,12 +59,12 @@ def _terms(equation: Equation, X: Array | Gram) -> tuple[Array, ...]:
     return first, -second if isinstance(equation, Stein) else second, last
 
 
-def _norms(*vectors: Array) -> tuple[Array, ...]:
-    """Return the norm of each, in double precision; all in one go, which for small ones is what counts."""
-    xp = namespace(*vectors)
-    stacked = as_double(xp.stack(vectors if len({v.shape for v in vectors}) == 1 else xp.broadcast_arrays(*vectors)))
-    norms = xp.sqrt(xp.sum(real(stacked * conj(stacked)), axis=(-2, -1)))
-    return tuple(norms[k, ...] for k in range(len(vectors)))
+def _norms(*columns: Array) -> Array:
+    """Return the norm of each, in double precision, side by side; all in one go, which for small ones is what counts."""
+    xp = namespace(*columns)
+    same = all(column.shape == columns[0].shape for column in columns)
+    joined = as_double(xp.concat(columns if same else xp.broadcast_arrays(*columns), axis=-1))
+    return xp.sqrt(real(xp.linalg.vecdot(joined, joined, axis=-2)))
 
 
 def _times(*factors: Array | None) -> Array:
@@ -76,9 +80,5 @@ def _times(*factors: Array | None) -> Array:
     return product
 
 
-def _probes(X: Array | Gram) -> Array:
-    """Return a vector of entries in (-1, 1) that follow no pattern and are not zero: cosines of squares."""
-    like = X.Z if isinstance(X, Gram) else X
-    xp = namespace(like)
-    k = xp.arange(1, X.shape[-1] + 1, dtype=real_dtype(like), device=like.device)[:, None]
-    return xp.astype(xp.cos(k * k), like.dtype, copy=False)
+def _probe(X: Array | Gram) -> Array:
+    return directions(X.shape[-1], like=X.Z if isinstance(X, Gram) else X)[:, :1]

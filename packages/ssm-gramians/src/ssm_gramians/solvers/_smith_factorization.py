@@ -13,6 +13,7 @@ from ..backends import Backend
 from ._doubling import CONVERGED, DIVERGED, doubled_sums
 from ._gram_judge import judge_gram
 from ._powers import Powers
+from ._probe import judge_by_probe
 from .cayley import cayley
 from .factored_smith import summed_factor
 
@@ -114,7 +115,8 @@ class SmithFactorization:
             status = Status.DIVERGED if worst == DIVERGED else Status.STEPS_EXHAUSTED
             return Solution(X, status, equation, steps)
         if residual is None:
-            return judge(equation, X, rtol=self.rtol, steps=steps)
+            seen = judge_by_probe(equation, X, steps=steps)
+            return seen if seen.converged else judge(equation, X, rtol=self.rtol, steps=steps)
         limit = max(200 * X.shape[-1] * self._backend.eps(X), self.rtol)  # as `judge` has it
         good = bool(xp.all(residual <= limit))
         solution = Solution(X, Status.CONVERGED if good else Status.INACCURATE, equation, steps)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import array_api_compat
-
-from .._arrays import Array, identity, namespace, real_dtype
+from .._arrays import Array, identity, namespace
 from ..backends import Backend
+from ._directions import directions
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Inexact
@@ -27,10 +26,10 @@ def cayley(
     SingularEquationError
         If A is singular.
     """
-    eye = identity(A.shape[-1], like=A)
-    p = namespace(A).astype(shift(A, backend), A.dtype)[..., None, None]
-    inverse = backend.solve(p * eye - A, eye + namespace(A).zeros_like(A))
-    return 2 * p * inverse - eye, inverse, 2 * p
+    xp, eye = namespace(A), identity(A.shape[-1], like=A)
+    p = xp.astype(shift(A, backend), A.dtype, copy=False)[..., None, None]
+    inverse = backend.solve(p * eye - A, xp.broadcast_to(eye, A.shape))
+    return (2 * p) * inverse - eye, inverse, 2 * p
 
 
 def shift(A: Inexact[Array, "*batch n n"], backend: Backend) -> Float[Array, "*batch"]:
@@ -42,12 +41,5 @@ def shift(A: Inexact[Array, "*batch n n"], backend: Backend) -> Float[Array, "*b
         If A is singular.
     """
     xp = namespace(A)
-    V = directions(A)
-    return xp.sqrt(backend.norm(A @ V) / backend.norm(backend.solve(A, V + xp.zeros_like(A[..., :1]))))
-
-
-def directions(A: Inexact[Array, "*batch n n"]) -> Inexact[Array, "n 2"]:
-    """Return two vectors of entries in (-1, 1) that follow no pattern: cosines of squares."""
-    xp = namespace(A)
-    k = xp.arange(1, A.shape[-1] + 1, dtype=real_dtype(A), device=array_api_compat.device(A))
-    return xp.astype(xp.stack((xp.cos(k * k), xp.cos(k * k + k)), axis=-1), A.dtype)
+    V = xp.broadcast_to(directions(A.shape[-1], like=A), (*A.shape[:-1], 2))
+    return xp.sqrt(backend.norm(A @ V) / backend.norm(backend.solve(A, V)))

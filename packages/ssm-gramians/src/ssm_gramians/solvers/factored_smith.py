@@ -11,7 +11,7 @@ from .._arrays import Array, adjoint, namespace, promote
 from .._solution import Status
 from ..backends import Backend
 from ._doubling import square_norm
-from ._powers import Powers, doublings
+from ._powers import TERMS, Powers, doublings
 
 if TYPE_CHECKING:
     from jaxtyping import Inexact
@@ -81,7 +81,10 @@ def _single_terms(powers: Powers, B: Array, backend: Backend, *, dual: bool, cou
         rows = xp.hypot(rows, change)
         if bool(xp.all(change <= powers.rtol * rows)):
             return xp.concat(terms, axis=-1), True, len(terms).bit_length()
-    return xp.concat(terms, axis=-1), False, doublings(norms, powers.rtol)
+    half = len(norms) // 2
+    known = len(norms) >= TERMS and 0 not in B.shape
+    needed = doublings(norms[half - 1], norms[-1], half, powers.rtol) if known else 0
+    return xp.concat(terms, axis=-1), False, needed
 
 
 def _row_norms(Z: Array) -> Array:
