@@ -148,7 +148,8 @@ def _require_solution(system: StateSpace, found: tuple[Array, Array, Array], Q: 
     X, F, cross = found
     moved = A.conj().T @ X @ A - X if system.is_discrete else _hermitian(2 * X @ A)
     residual = moved + Q + cross.conj().T @ F
-    scale = float(np.linalg.norm(X)) * max(float(np.linalg.norm(A)), float(system.is_discrete))
+    rate = np.linalg.norm(A)
+    scale = np.linalg.norm(X) * (1 + rate**2 if system.is_discrete else 2 * rate)
     poles = np.linalg.eigvals(A + B @ F)
     decays = np.all(np.abs(poles) < 1 if system.is_discrete else poles.real < 0)
     if np.linalg.norm(residual) > _HALF * max(scale, np.linalg.norm(Q)) or not decays:

@@ -95,8 +95,8 @@ def positive_real_truncation(
         msg = f"got {system.outputs} outputs and {system.inputs} inputs; a positive-real map has as many of both"
         raise ShapeError(msg)
     require_stable(system)
-    bound = _bound_for(system)
     Z_P, Z_Q = factors_by_member(system, _passive_factor)
+    bound = _bound_for(system)
     return truncate(
         system,
         Z_P,
