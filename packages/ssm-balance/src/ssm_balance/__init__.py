@@ -10,6 +10,7 @@ from ._errors import (
     BalanceError,
     OrderError,
     PassivityError,
+    PrecisionError,
     RiccatiError,
     SingularDescriptorError,
     StabilityLossError,
@@ -20,15 +21,23 @@ from ._order import Energy, Error, Order, Selection
 from ._project import project
 from ._reduction import Reduction
 from ._refinement import Refinement, refine_h2
+from ._snapshots import snapshot_error
+from ._stable_split import StableSplit, split_stable
 from .methods import (
     balanced_truncation,
     bounded_real_truncation,
+    cross_gramian_truncation,
+    data_weighted_truncation,
     frequency_limited_truncation,
     frequency_weighted_truncation,
     h2_optimal,
+    hankel_norm_approximation,
     low_rank_truncation,
     lqg_truncation,
+    modal_truncation,
     positive_real_truncation,
+    singular_perturbation,
+    stochastic_truncation,
     time_limited_truncation,
 )
 from .norms import (
@@ -60,6 +69,7 @@ __all__ = [
     "Order",
     "OrderError",
     "PassivityError",
+    "PrecisionError",
     "Projection",
     "Reduction",
     "Refinement",
@@ -68,10 +78,13 @@ __all__ = [
     "Selection",
     "SingularDescriptorError",
     "StabilityLossError",
+    "StableSplit",
     "balance",
     "balanced_truncation",
     "bounded_real_truncation",
     "coprime_error_bound",
+    "cross_gramian_truncation",
+    "data_weighted_truncation",
     "diagonalize",
     "difference",
     "error_bound",
@@ -82,6 +95,7 @@ __all__ = [
     "h2_optimal",
     "hankel_error_bound",
     "hankel_norm",
+    "hankel_norm_approximation",
     "hankel_singular_values",
     "hinf_bracket",
     "hinf_norm",
@@ -89,11 +103,16 @@ __all__ = [
     "linf_bracket",
     "low_rank_truncation",
     "lqg_truncation",
+    "modal_truncation",
     "peak_gain",
     "peak_to_peak_bracket",
     "positive_real_truncation",
     "project",
     "refine_h2",
     "relative_error_bound",
+    "singular_perturbation",
+    "snapshot_error",
+    "split_stable",
+    "stochastic_truncation",
     "time_limited_truncation",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ssm_gramians import StateSpace, gramian_factors
@@ -10,12 +11,14 @@ from .._bounds import error_bound
 from .._order import Order, selection_from
 from .._reduction import Reduction
 from .._stability import require_stable
+from .._stable_split import keeps_unstable, reduce_stable_part
 from .._truncate import truncate
 
 if TYPE_CHECKING:
     from ssm_gramians import Backend, Solver
 
     from .._order import Selection
+    from .._stable_split import Unstable
 
 
 def balanced_truncation(
@@ -25,6 +28,8 @@ def balanced_truncation(
     energy: float | None = None,
     error: float | None = None,
     balancing_free: bool = False,
+    unstable: Unstable = "refuse",
+    margin: float = 0.0,
     solver: Solver | None = None,
     backend: str | Backend | None = None,
 ) -> Reduction:
@@ -46,6 +51,10 @@ def balanced_truncation(
         Allow at most this H∞ error.
     balancing_free
         Return the same reduced system in well-conditioned coordinates that are not balanced.
+    unstable
+        "keep" reduces the stable part and adds the unstable one; "refuse" raises InstabilityError.
+    margin
+        Of the stable part, as for `split_stable`.
     solver, backend
         As for `ssm_gramians.gramian_factors`.
 
@@ -72,6 +81,9 @@ def balanced_truncation(
     U. M. Al-Saggaf, G. F. Franklin, IEEE Trans. Automat. Control 32 (1987) 815-819 (discrete time).
     """
     rule = selection_from(order, energy, error)
+    if keeps_unstable(unstable):
+        method = partial(balanced_truncation, balancing_free=balancing_free, solver=solver, backend=backend)
+        return reduce_stable_part(system, rule, margin, method)
     if isinstance(rule, Order):
         rule.check(system.order)
     require_stable(system)
