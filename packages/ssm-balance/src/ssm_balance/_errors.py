@@ -35,3 +35,27 @@ class RiccatiError(BalanceError, ArithmeticError):
 
 class PassivityError(BalanceError, ValueError):
     """The system is not positive real, or its gain is too large, for a method that keeps what is there."""
+
+
+class MissingLibraryError(BalanceError, ImportError):
+    """A function needs a library that is not installed; the message says how to install it."""
+
+
+class FileFormatError(BalanceError, ValueError):
+    """A file is not of the kind that was to be read."""
+
+
+class PrecisionError(BalanceError, ArithmeticError):
+    """Parameters in float32 cannot reproduce the map to the tolerance; the cut is refused.
+
+    Parameters
+    ----------
+    message
+        What was got, what was wanted, why, and what to do.
+    error
+        The smallest relative error that was found.
+    """
+
+    def __init__(self, message: str, error: float):
+        super().__init__(message)
+        self.error = error
