@@ -107,6 +107,12 @@ def adjoint(array: Array) -> Array:
     return conj(array.mT)
 
 
+def is_hermitian(A: Array) -> bool:
+    """Say whether a matrix is its own adjoint; for most that are not, the first row tells."""
+    xp = namespace(A)
+    return bool(xp.all(A[:1, :] == conj(A[:, :1].mT))) and bool(xp.all(adjoint(A) == A))
+
+
 def identity(n: int, *, like: Array) -> Array:
     """Return the n x n identity with the dtype and device of `like`."""
     return namespace(like).eye(n, dtype=like.dtype, device=array_api_compat.device(like))

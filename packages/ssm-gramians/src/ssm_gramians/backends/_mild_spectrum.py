@@ -6,7 +6,8 @@ from math import inf, log, log2
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import linalg
+
+from ._triangular_leaf import lapack
 
 if TYPE_CHECKING:
     from jaxtyping import Inexact
@@ -27,8 +28,10 @@ def doublings_of(A: Inexact[Array, "n n"]) -> float:
     p = -float(np.trace(A).real) / n
     if not p > 0:
         return inf
-    getrf, getrs = linalg.get_lapack_funcs(("getrf", "getrs"), (A,))
-    lu, pivots, info = getrf(p * np.eye(n, dtype=A.dtype) - A, overwrite_a=True)
+    getrf, getrs = lapack("getrf", A.dtype), lapack("getrs", A.dtype)
+    shifted = np.negative(A, order="F")  # as LAPACK wants it: no other copy is made
+    shifted[np.diag_indices(n)] += p
+    lu, pivots, info = getrf(shifted, overwrite_a=True)
     if info != 0:
         return inf
     v = np.cos(np.arange(1.0, n + 1) ** 2).astype(A.dtype)

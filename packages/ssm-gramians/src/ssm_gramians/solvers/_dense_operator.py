@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from .._arrays import Array, adjoint, as_complex, conj, imag, is_complex, join, namespace, real
+from .._arrays import Array, adjoint, as_complex, conj, imag, is_complex, is_hermitian, join, namespace, real
 from .._errors import SingularEquationError
 from .._unit_circle import one_minus_product
 from ..backends import Backend
@@ -50,12 +50,11 @@ class DenseOperator:
         if is_complex(Q) and not self._is_complex:  # the operator is real: it acts on both parts
             return join(self.solve(real(Q)), self.solve(imag(Q)))
         Q = as_complex(Q) if self._is_complex else Q
-        xp = namespace(Q)
-        hermitian = self.right is self.left and bool(xp.all(adjoint(Q) == Q))
+        hermitian = self.right is self.left and is_hermitian(Q)
         if len(self.left) == len(self.right) == 1:
             left, right = self.left[0], self.right[0]
             return self._block(left, right, Q[left.rows, right.rows], hermitian)[left.rows, right.rows]
-        rows, columns = _order(self.left), _order(self.right)
+        xp, rows, columns = namespace(Q), _order(self.left), _order(self.right)
         Q = _picked(Q, rows, columns)
         X = xp.empty_like(Q)
         for (i, left, here), (j, right, there) in self._pairs():

@@ -10,8 +10,8 @@ import numpy as np
 
 from .._arrays import Array, adjoint, namespace, promote
 from ..backends import Backend
-from ._doubling import CONVERGED, DIVERGED, EXHAUSTED, has_grown, square_norm
 from ._directions import directions
+from ._doubling import CONVERGED, DIVERGED, EXHAUSTED, has_grown, square_norm
 
 if TYPE_CHECKING:
     from jaxtyping import Inexact, Int

@@ -60,7 +60,7 @@ def _terms(equation: Equation, X: Array | Gram) -> tuple[Array, ...]:
 
 
 def _norms(*columns: Array) -> Array:
-    """Return the norm of each, in double precision, side by side; all in one go, which for small ones is what counts."""
+    """Return the norm of each, in double precision, side by side: for small ones, one go is what counts."""
     xp = namespace(*columns)
     same = all(column.shape == columns[0].shape for column in columns)
     joined = as_double(xp.concat(columns if same else xp.broadcast_arrays(*columns), axis=-1))

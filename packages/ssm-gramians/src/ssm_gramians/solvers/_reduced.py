@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from .._arrays import Array, adjoint, identity, is_complex, namespace, promote
+from .._arrays import Array, identity, is_complex, is_hermitian, namespace, promote
 from ..backends import Backend
 from ._triangular import Pair, flipped
 
@@ -145,7 +145,7 @@ def _has_pairs(A: Array, offset: int) -> bool:
 def _dense(A: Array, backend: Backend) -> Part:
     """Return the part of a matrix without a pattern of zeros."""
     xp = namespace(A)
-    if bool(xp.all(A[:1, :] == adjoint(A)[:1, :])) and bool(xp.all(adjoint(A) == A)):
+    if is_hermitian(A):
         values, U = xp.linalg.eigh(A)
         return Part("Hermitian", None, None, U, U, eigenvalues=xp.astype(values, A.dtype))
     U, S = backend.schur(A)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .._arrays import Array, adjoint, namespace
+from .._arrays import is_hermitian
 from .._equations import Equation, RightSide
 from .._errors import UnsupportedError
 from .._gram import Gram
@@ -127,7 +127,7 @@ def _is_mild(equation: Equation, backend: Backend) -> bool:
         return False
     pattern = backend.pattern(equation.A)
     plain = min(pattern.lower, pattern.upper) > 1 and not pattern.blocks
-    return plain and not _is_hermitian(equation.A) and backend.doublings_of(equation.A) <= _MILD
+    return plain and not is_hermitian(equation.A) and backend.doublings_of(equation.A) <= _MILD
 
 
 def _small(equation: Equation) -> tuple[Solver, ...]:
@@ -141,10 +141,6 @@ def _diagonal(equation: Equation, backend: Backend) -> tuple[Solver, ...]:
         return (Cauchy(rtol=1e-20), *((ClosedForm(),) if n <= 8 * _LARGE else ()))
     affordable = 2048 if "cauchy_kernel" in backend.provides else 128
     return (Cauchy() if inputs == 1 or n * inputs <= affordable else ClosedForm(),)
-
-
-def _is_hermitian(A: Array) -> bool:
-    return bool(namespace(A).all(adjoint(A) == A))
 
 
 class TriedInTurn:
