@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +11,12 @@ from array_api_compat import array_namespace
 from ssm_gramians import Diagonal, StateSpace
 
 from ._arrays import adjoint
+from ._defective import separated
 from ._descriptor import without_descriptor
+from ._errors import BalanceError, PrecisionError
 from ._host import members, on_host
-from ._stability import require_finite
+from ._single_precision import SPACINGS, SinglePrecision
+from ._stability import require_finite, require_stable
 
 if TYPE_CHECKING:
     from jaxtyping import Complex, Float
@@ -34,26 +37,38 @@ class Diagonalization:
     condition
         Of the matrix of eigenvectors of unit length: rounding in the diagonal form is magnified by up to this.
         A defective matrix has infinite condition, a nearly defective one a large one; the caller decides.
+    error
+        ‖G − Ĝ‖_∞ / ‖G‖_∞ with Ĝ the map of the parameters in float32; None if no tolerance was given.
     """
 
     system: StateSpace
     left: Complex[Array, "*batch n slots"]
     right: Complex[Array, "*batch n slots"]
     condition: float | Float[np.ndarray, "*batch"]
+    error: float | Float[np.ndarray, "*batch"] | None = None
 
 
-def diagonalize(system: StateSpace) -> Diagonalization:
+def diagonalize(system: StateSpace, *, tolerance: float | None = None) -> Diagonalization:
     r"""Write A = X Λ X⁻¹, with X scaled so that each row of B is as long as its column of C.
 
     A real system becomes a paired one: a conjugate pair takes one slot, that of Im λ > 0; a real pole takes one slot,
     real throughout. Orders may be odd. Slots are sorted by Im λ, then Re λ. In a batch whose members differ in their
     number of slots the shorter are filled with dead ones: a copy of the last eigenvalue, and zeros in B and C.
 
+    With a tolerance the map survives storage in float32: C, B and λ, which is stored as log λ in discrete time. Where
+    eigenvectors are too nearly parallel for that, the poles of each such cluster are moved apart, as far as balances
+    the change of the map against the digits that cancel; B and C are then fitted to the map again, in H2, with what is
+    already rounded held fixed. A real double pole becomes a conjugate pair, one slot, in which nothing cancels. Then
+    left and right are those of the system with moved poles, near it but not the same.
+
     Parameters
     ----------
     system
         Real or complex; a diagonal one is taken as the dense one it stands for. NumPy arrays, or Torch on the CPU;
         arithmetic is in double precision, whatever comes.
+    tolerance
+        The largest relative H∞ error of the map in float32 parameters, such as 1e-5; the system must then be stable.
+        If None, no error is looked at and nothing is moved.
 
     Returns
     -------
@@ -64,22 +79,79 @@ def diagonalize(system: StateSpace) -> Diagonalization:
     ------
     NonFiniteError
         If a matrix holds NaN or infinity.
+    BalanceError
+        If the tolerance is not positive.
+    PrecisionError
+        If parameters in float32 cannot reproduce the map to the tolerance.
+    InstabilityError
+        If there is a tolerance and the system is unstable.
     """
-    require_finite(system)
+    _check(system, tolerance)
     xp = array_namespace(system.B)
     dense = on_host(without_descriptor(system)).to_dense()
     paired = all(np.isrealobj(matrix) for matrix in (dense.A, dense.B, dense.C, dense.D))
     modes = [_scaled(member, *_modes(member.A, paired)) for member in members(dense)]
-    values, left, right = _stacked(modes, dense.batch_shape, dense.order)
-    B, C = adjoint(left) @ dense.B, dense.C @ right
+    if tolerance is not None:
+        storage = (SinglePrecision(member, paired=paired) for member in members(dense))
+        modes = [_stored(store, found, tolerance) for store, found in zip(storage, modes, strict=True)]
+    values, left, right, B, C = _stacked(modes, dense)
     values, left, right, B, C, D = (xp.asarray(np.array(array)) for array in (values, left, right, B, C, dense.D))
-    condition = np.reshape([mode[-1] for mode in modes], dense.batch_shape)
-    return Diagonalization(
-        StateSpace(Diagonal(values, paired), B, C, D, dense.dt),
-        left,
-        right,
-        condition if dense.batch_shape else float(condition),
+    measures = (
+        np.reshape([getattr(mode, name) for mode in modes], dense.batch_shape) for name in ("condition", "error")
     )
+    condition, error = (measure if dense.batch_shape else measure.item() for measure in measures)
+    diagonal = StateSpace(Diagonal(values, paired), B, C, D, dense.dt)
+    return Diagonalization(diagonal, left, right, condition, None if tolerance is None else error)
+
+
+@dataclass(frozen=True, eq=False)
+class Modes:
+    """The slots of one system, as `Diagonalization` has them for a batch."""
+
+    values: Complex[np.ndarray, " slots"]
+    left: Complex[np.ndarray, "n slots"]
+    right: Complex[np.ndarray, "n slots"]
+    condition: float
+    B: Complex[np.ndarray, "slots m"]
+    C: Complex[np.ndarray, "p slots"]
+    error: float = np.nan
+
+
+def _check(system, tolerance):
+    require_finite(system)
+    if tolerance is None:
+        return
+    if not tolerance > 0:
+        msg = f"tolerance is {tolerance}; want a positive relative error such as 1e-5, or None"
+        raise BalanceError(msg)
+    require_stable(system)
+
+
+def _stored(storage, found, tolerance):
+    """Return modes that survive rounding, of the system itself or of one with clusters moved apart."""
+    error = storage.rounded_error(found)
+    if error <= tolerance:
+        return replace(found, error=error)
+    best, system = replace(found, error=error), storage.system
+    for spacing in SPACINGS:
+        A = separated(system.A, spacing, discrete=system.is_discrete) if spacing else system.A
+        moved = _scaled(system, *_modes(A, storage.paired))
+        fit = storage.fitted(moved.values, moved.B)
+        if fit.error < best.error:
+            best = _with_parameters(moved, fit, storage)
+        if best.error <= tolerance:
+            return best
+    raise PrecisionError(storage.refusal(best.error, tolerance, found.condition), best.error)
+
+
+def _with_parameters(modes, fit, storage):
+    """Carry the scaling of rows of B over to the bases: it is known up to a factor for each slot."""
+    B, norm = fit.model.B, np.linalg.norm(modes.B, axis=1) ** 2
+    factor = np.sum(B * modes.B.conj(), axis=1) / np.where(norm > 0, norm, 1)
+    factor = np.where((norm > 0) & (factor != 0), factor, 1)
+    left, right = modes.left * factor.conj(), modes.right / factor
+    C = storage.slot_outputs(fit.model)
+    return Modes(fit.model.poles, left, right, modes.condition, B, C, fit.error)
 
 
 def _modes(A, paired):
@@ -117,14 +189,22 @@ def _scaled(system, values, left, right, condition):
     row, column = np.linalg.norm(adjoint(left) @ system.B, axis=1), np.linalg.norm(system.C @ right, axis=0)
     alive = (row > 0) & (column > 0)
     scale = np.sqrt(np.where(alive, column, 1) / np.where(alive, row, 1))
-    return values, left * scale, right / scale, condition
+    left, right = left * scale, right / scale
+    return Modes(values, left, right, condition, adjoint(left) @ system.B, system.C @ right)
 
 
-def _stacked(modes, batch_shape, order):
-    slots = max((mode[0].size for mode in modes), default=order)
-    values = np.zeros((*batch_shape, slots), dtype=complex)
-    left, right = (np.zeros((*batch_shape, order, slots), dtype=complex) for _ in range(2))
-    for index, (found, W, V, _) in zip(np.ndindex(batch_shape), modes, strict=True):
-        values[index], values[(*index, slice(found.size))] = found[-1], found
-        left[(*index, ..., slice(found.size))], right[(*index, ..., slice(found.size))] = W, V
-    return values, left, right
+def _stacked(modes, system):
+    """Return values, left, right, B, C of all members, the shorter ones filled with dead slots."""
+    batch, order = system.batch_shape, system.order
+    slots = max((mode.values.size for mode in modes), default=order)
+    shapes = {"values": (), "left": (order,), "right": (order,), "B": (), "C": (system.outputs,)}
+    stacked = {name: np.zeros((*batch, *shape, slots), dtype=complex) for name, shape in shapes.items()}
+    stacked["B"] = np.zeros((*batch, slots, system.inputs), dtype=complex)
+    for index, mode in zip(np.ndindex(batch), modes, strict=True):
+        size = mode.values.size
+        stacked["values"][index] = mode.values[-1]
+        stacked["values"][(*index, slice(size))] = mode.values
+        stacked["B"][(*index, slice(size))] = mode.B
+        for name in ("left", "right", "C"):
+            stacked[name][(*index, ..., slice(size))] = getattr(mode, name)
+    return stacked.values()

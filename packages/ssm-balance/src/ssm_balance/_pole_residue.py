@@ -100,6 +100,13 @@ class PoleResidue:
         weight = np.where(self.pairs, 2, 1)
         return float(weight @ terms), 16 * np.finfo(float).eps * float(weight @ sizes)
 
+    def apart(self, other: PoleResidue) -> float:
+        """‖G_r − G_s‖² for another one with the same poles, from the differences of residues: they may be huge."""
+        mine, theirs = (np.einsum("pi,im->ipm", model.C, model.B) for model in (self, other))
+        change, poles = self.mirror(mine - theirs), self.all.poles
+        k = kernel(poles.conj()[:, None], poles, self.discrete)
+        return float(np.einsum("ipm,ij,jpm->", change.conj(), k, change, optimize=True).real)
+
     def with_best_outputs(self, F: Complex[np.ndarray, "slots p m"]) -> PoleResidue:
         """E(λ̄_i) b̄_i = 0: the C that is best for these poles and rows b, by least squares in closed form."""
         whole = self.all
