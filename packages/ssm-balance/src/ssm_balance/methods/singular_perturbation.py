@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 from ssm_gramians import StateSpace, gramian_factors
 
-from .._arrays import adjoint, product
+from .._arrays import adjoint, in_double, is_complex, product
 from .._balance import balance
 from .._bounds import error_bound
 from .._descriptor import descriptor_times
+from .._hankel_gradient import changed
 from .._order import Order, selection_from
 from .._project import project
 from .._reduction import Reduction
@@ -46,8 +47,7 @@ def singular_perturbation(
     r"""G_r(0) = G(0), or G_r(1) = G(1), and ‖G − G_r‖_∞ ≤ 2 Σ_{i>r} σ_i: the weak states follow at once, as if at rest.
 
     Exactly one of order, energy, error. Truncation is exact at high frequencies, this at low ones: the σ and the bound
-    are the same. What is below rounding, eps · n · σ₁, cannot be balanced and is truncated, so that the gain at
-    frequency zero is kept up to that.
+    are the same. What is below rounding, eps · n · σ₁, cannot be balanced and is truncated; D makes up for it.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def singular_perturbation(
     Z_P, Z_Q = gramian_factors(system, solver=solver, backend=backend)
     whole = balance(Z_P, Z_Q, _AboveRounding(rule, max(*Z_P.shape[-2:], Z_Q.shape[-1])), E=system.E)
     kept = min(rule.select(whole.hsv), whole.order)
-    reduced = residualize(project(system, *_bases(whole, kept, system.E)), kept)
+    reduced = _with_gain(residualize(project(system, *_bases(whole, kept, system.E)), kept), system)
     require_kept_stability(reduced)
     bound = error_bound(whole.hsv, kept)
     return Reduction(reduced, whole.hsv, kept, bound, None, None, system, "singular perturbation")
@@ -118,7 +118,7 @@ def residualize(system: StateSpace, order: int) -> StateSpace:
         return system
     A, B, C = system.A, system.B, system.C
     xp, r = array_namespace(A), order
-    eye = xp.eye(system.order - r, dtype=A.dtype, device=A.device)
+    eye = xp.eye(system.order - r, dtype=A.dtype, device=device(A))
     fast = A[..., r:, r:] - eye if system.is_discrete else A[..., r:, r:]
     drive = xp.concat([A[..., r:, :r], xp.astype(B[..., r:, :], A.dtype)], axis=-1)
     slaved = -xp.linalg.solve(fast, drive)  # x₂ = slaved [x₁; u]
@@ -130,6 +130,15 @@ def residualize(system: StateSpace, order: int) -> StateSpace:
         system.D + product(C[..., r:], inputs),
         system.dt,
     )
+
+
+def _with_gain(reduced: StateSpace, full: StateSpace) -> StateSpace:
+    """Give D what rounding took from the gain at frequency zero."""
+    xp = array_namespace(reduced.D)
+    rest = xp.asarray([1.0 if full.is_discrete else 0.0], dtype=xp.float64, device=device(reduced.D))
+    missing = (changed(full, in_double).transfer_function(rest) - reduced.transfer_function(rest))[..., 0, :, :]
+    D = reduced.D + (missing if is_complex(reduced.D) else xp.real(missing))
+    return StateSpace(reduced.A, reduced.B, reduced.C, D, reduced.dt)
 
 
 @dataclass(frozen=True)
