@@ -8,16 +8,17 @@ import numpy as np
 from array_api_compat import array_namespace, device
 from scipy import linalg
 
-from ssm_gramians import StateSpace, gramian_factors
-
 from ._descriptor import undivided, without_descriptor
 from ._errors import RiccatiError
 from ._host import dense_matrices, members, on_host
+from ._single_factor import observability_factor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jaxtyping import Inexact
+
+    from ssm_gramians import StateSpace
 
     from ._arrays import Array
 
@@ -48,8 +49,8 @@ def regulator_factor(system: StateSpace) -> Inexact[np.ndarray, "n k"]:
     A, B, C, D = dense_matrices(system)
     Ch, Dh = C.conj().T, D.conj().T
     _, F, _ = stabilising(system, Supply(Ch @ C, Ch @ D, np.eye(D.shape[1]) + Dh @ D))
-    closed = StateSpace(A + B @ F, B, np.concatenate([C + D @ F, F]), dt=system.dt)
-    return gramian_factors(closed)[1]  # a step of Newton's method, and small values keep their digits
+    closed, seen = A + B @ F, np.concatenate([C + D @ F, F])
+    return observability_factor(closed, seen, discrete=system.is_discrete)  # a step of Newton's method as well
 
 
 def storage_factor(system: StateSpace, supply: Supply, C: Inexact[np.ndarray, "q n"]) -> Inexact[np.ndarray, "n k"]:
@@ -69,7 +70,7 @@ def storage_factor(system: StateSpace, supply: Supply, C: Inexact[np.ndarray, "q
     RiccatiError
         If there is none: the system is not passive, or only just.
     """
-    A, B, _, _ = dense_matrices(system)
+    A = dense_matrices(system)[0]
     _, F, weight = stabilising(system, supply)
     try:
         root = linalg.cholesky(-weight)
@@ -77,7 +78,7 @@ def storage_factor(system: StateSpace, supply: Supply, C: Inexact[np.ndarray, "q
         msg = "the weight of the input in the Riccati equation is not definite; is the system passive?"
         raise RiccatiError(msg) from error
     seen = np.concatenate([C, root @ F])  # AᴴX + XA + CᴴC + Fᴴ(−R)F = 0: an observability Gramian
-    return gramian_factors(StateSpace(A, B, seen, dt=system.dt))[1]
+    return observability_factor(A, seen, discrete=system.is_discrete)
 
 
 def stabilising(system: StateSpace, supply: Supply) -> tuple[Array, Array, Array]:
@@ -101,19 +102,55 @@ def stabilising(system: StateSpace, supply: Supply) -> tuple[Array, Array, Array
     RiccatiError
         If there is no such X, or less than half of its digits are right.
     """
+    failure = RiccatiError("")
+    for solve in (_by_pencil,) if system.is_discrete else (_by_hamiltonian, _by_pencil):
+        try:
+            return _checked(system, supply, solve(system, supply))
+        except (np.linalg.LinAlgError, ValueError, RiccatiError) as error:
+            failure = RiccatiError(f"the Riccati equation has no stabilising solution, or rounding hides it: {error}")
+    raise failure
+
+
+def _by_hamiltonian(system: StateSpace, supply: Supply) -> Array:
+    """From the stable invariant subspace of [A, −G; −Q, −Aᴴ], S eliminated: four times as fast as the pencil."""
+    A, B, _, _ = dense_matrices(system)
+    n, into = A.shape[0], np.linalg.solve(supply.R, np.concatenate([B.conj().T, supply.S.conj().T], axis=1))
+    A = A - B @ into[:, n:]
+    H = np.block([[A, -B @ into[:, :n]], [supply.S @ into[:, n:] - supply.Q, -A.conj().T]])
+    scale = linalg.matrix_balance(H, permute=False, separate=True)[1][0]
+    power = np.round(np.log2(scale[:n] / scale[n:]) / 2)
+    d = 2.0 ** np.concatenate([power, -power])  # keeps the structure, as the two halves are each other's inverse
+    _, U, stable = linalg.schur(H * d / d[:, None], output="complex" if np.iscomplexobj(H) else "real", sort="lhp")
+    if stable != n:
+        msg = "an eigenvalue of the Hamiltonian matrix is on the imaginary axis"
+        raise RiccatiError(msg)
+    U = U[:, :n] * d[:, None]
+    return np.linalg.solve(U[:n].T, U[n:].T).T
+
+
+def _by_pencil(system: StateSpace, supply: Supply) -> Array:
+    """Without R⁻¹ (van Dooren 1981), by SciPy."""
     A, B, _, _ = dense_matrices(system)
     solve: Any = linalg.solve_discrete_are if system.is_discrete else linalg.solve_continuous_are
-    try:
-        X = solve(A, B, _hermitian(supply.Q), _hermitian(supply.R), s=supply.S)
-    except (np.linalg.LinAlgError, ValueError) as error:
-        msg = f"the Riccati equation has no stabilising solution, or none that can be computed: {error}"
-        raise RiccatiError(msg) from error
+    return solve(A, B, _hermitian(supply.Q), _hermitian(supply.R), s=supply.S)
+
+
+def _checked(system: StateSpace, supply: Supply, X: Array) -> tuple[Array, Array, Array]:
+    """X, F, weight; half of the digits of X must be right, and A + B F stable."""
+    A, B, _, _ = dense_matrices(system)
     X = _hermitian(X)
     gain = B.conj().T @ X
     weight = _hermitian(supply.R + gain @ B) if system.is_discrete else _hermitian(supply.R)
     cross = (gain @ A if system.is_discrete else gain) + supply.S.conj().T
     F = -np.linalg.solve(weight, cross)
-    _require_solution(system, (X, F, cross), supply.Q)
+    moved = A.conj().T @ X @ A - X if system.is_discrete else _hermitian(2 * X @ A)
+    residual, rate = moved + supply.Q + cross.conj().T @ F, np.linalg.norm(A)
+    scale = np.linalg.norm(X) * (1 + rate**2 if system.is_discrete else 2 * rate)
+    poles = np.linalg.eigvals(A + B @ F)
+    decays = np.all(np.abs(poles) < 1 if system.is_discrete else poles.real < 0)
+    if not decays or np.linalg.norm(residual) > _HALF * (scale + np.linalg.norm(supply.Q)):
+        msg = "a mode of the closed loop hardly decays"
+        raise RiccatiError(msg)
     return X, F, weight
 
 
@@ -141,20 +178,6 @@ def _stacked(factors: list[Array], system: StateSpace) -> Inexact[np.ndarray, "*
     width = max((Z.shape[1] for Z in factors), default=1)
     filled = [np.pad(Z, [(0, 0), (0, width - Z.shape[1])]) for Z in factors]
     return np.reshape(np.array(filled, dtype=system.A.dtype), (*system.batch_shape, system.order, width))
-
-
-def _require_solution(system: StateSpace, found: tuple[Array, Array, Array], Q: Array) -> None:
-    A, B, _, _ = dense_matrices(system)
-    X, F, cross = found
-    moved = A.conj().T @ X @ A - X if system.is_discrete else _hermitian(2 * X @ A)
-    residual = moved + Q + cross.conj().T @ F
-    rate = np.linalg.norm(A)
-    scale = np.linalg.norm(X) * (1 + rate**2 if system.is_discrete else 2 * rate)
-    poles = np.linalg.eigvals(A + B @ F)
-    decays = np.all(np.abs(poles) < 1 if system.is_discrete else poles.real < 0)
-    if np.linalg.norm(residual) > _HALF * max(scale, np.linalg.norm(Q)) or not decays:
-        msg = "the Riccati equation has no stabilising solution with half of its digits right: a mode hardly decays"
-        raise RiccatiError(msg)
 
 
 def _hermitian(X: Array) -> Inexact[np.ndarray, "n n"]:

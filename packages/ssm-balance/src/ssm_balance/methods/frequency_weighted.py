@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from array_api_compat import array_namespace
 
-from ssm_gramians import Gram, Lyapunov, ShapeError, StateSpace, Stein, UnsupportedError, solve
+from ssm_gramians import ShapeError, StateSpace, UnsupportedError
 
 from .._arrays import Array, in_double
 from .._descriptor import undivided, without_descriptor
 from .._errors import BalanceError
 from .._order import Error, Order, selection_from
 from .._reduction import Reduction
+from .._single_factor import controllability_factor
 from .._stability import require_stable
 from .._truncate import truncate
 from ._definite import definite_factors, of_one_dtype
@@ -161,7 +162,5 @@ def _cascade(system: StateSpace, weight: StateSpace) -> StateSpace:
 
 
 def _factor(system: StateSpace, options: dict[str, Any]) -> Array:
-    """Z_P alone."""
     A, B = of_one_dtype(system.A, system.B)
-    kind = Stein if system.is_discrete else Lyapunov
-    return solve(kind(A, Gram(B)), **options).unwrap().Z
+    return controllability_factor(A, B, discrete=system.is_discrete, **options)

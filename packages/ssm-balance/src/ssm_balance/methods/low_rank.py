@@ -130,7 +130,7 @@ def low_rank_truncation(
 
 
 def _solvers(system: StateSpace, rtol: float | None) -> tuple[Solver, ...]:
-    if isinstance(system.A, Diagonal):
+    if isinstance(system.A, Diagonal) and system.E is None:
         return (Cauchy(rtol=1e-14 if rtol is None else rtol),)
     rtol = 1e-12 if rtol is None else rtol
     one_matrix, many = ExtendedKrylov(rtol=rtol), LowRankADI(rtol=rtol)
