@@ -126,6 +126,8 @@ def common_dtype(*arrays: Array) -> Any:
 def promote(*arrays: Array) -> tuple[Array, ...]:
     """Cast every array to the common dtype, since Torch multiplies no real matrix by a complex one."""
     xp = namespace(*arrays)
+    if all(array.dtype == arrays[0].dtype for array in arrays):
+        return arrays
     dtype = common_dtype(*arrays)
     return tuple(xp.astype(array, dtype, copy=False) for array in arrays)
 
