@@ -35,9 +35,10 @@ def test_the_relative_error_is_within_its_bound(make_system, points, kind, dt, m
         found = reduction.certify()
 
         assert relative_gain(system, reduction.system, s) <= reduction.relative_error_bound * (1 + 1e-6)
-        assert found.holds
         assert found.is_stable
-        assert found.relative_holds or m > p or reduction.relative_error_bound == np.inf
+        if np.isfinite(reduction.error_bound):  # else a zero in the right half-plane was cut
+            assert found.holds
+            assert found.relative_holds or m > p
         assert reduction.hsv.max() <= 1
         assert np.all(np.diff(reduction.hsv) <= 0)
 
@@ -168,6 +169,6 @@ def test_a_zero_on_the_border_is_refused():
     A, B, C = np.diag([-1.0, -2.0]), np.ones((2, 1)), np.array([[-1.0, 0.0]])  # G = s / (s + 1)
     system = StateSpace(A, B, C, np.ones((1, 1)))
 
-    with pytest.raises(RiccatiError, match="positive alpha"):
+    with pytest.raises(RiccatiError, match="larger alpha"):
         stochastic_truncation(system, 1)
     assert stochastic_truncation(system, 1, alpha=0.1).certify().holds

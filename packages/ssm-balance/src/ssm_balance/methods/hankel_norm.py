@@ -40,7 +40,7 @@ def hankel_norm_approximation(
     *,
     energy: float | None = None,
     error: float | None = None,
-    repeated_rtol: float = 1e-8,
+    repeated_rtol: float = 1e-9,
     unstable: Unstable = "refuse",
     margin: float = 0.0,
     solver: Solver | None = None,

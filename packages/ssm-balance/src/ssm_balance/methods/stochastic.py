@@ -182,7 +182,7 @@ def _phase_factor(
             msg = f"V has a zero at {zeros[zeros.real.argmax()]:.3g}"
             raise RiccatiError(msg)
     except RiccatiError as failure:
-        msg = f"{failure}; G may have a zero on the axis or near it: want a positive alpha"
+        msg = f"{failure}; G may have a zero on the axis or near it: want a larger alpha"
         raise RiccatiError(msg) from failure
     return Z * size
 
