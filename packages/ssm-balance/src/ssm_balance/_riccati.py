@@ -175,7 +175,7 @@ def factors_by_member(
 
 def _stacked(factors: list[Array], system: StateSpace) -> Inexact[np.ndarray, "*batch n k"]:
     """Columns of zeros fill the narrow ones."""
-    width = max((Z.shape[1] for Z in factors), default=1)
+    width = max((Z.shape[1] for Z in factors), default=system.order)
     filled = [np.pad(Z, [(0, 0), (0, width - Z.shape[1])]) for Z in factors]
     return np.reshape(np.array(filled, dtype=system.A.dtype), (*system.batch_shape, system.order, width))
 
