@@ -1,5 +1,6 @@
 """Balanced truncation, error bounds, system norms and order selection for state-space models."""
 
+from . import interop, plots
 from ._balance import Projection, balance
 from ._bounds import coprime_error_bound, error_bound, hankel_error_bound, relative_error_bound
 from ._budget import Budget
@@ -8,6 +9,8 @@ from ._diagonalize import Diagonalization, diagonalize
 from ._difference import difference
 from ._errors import (
     BalanceError,
+    FileFormatError,
+    MissingLibraryError,
     OrderError,
     PassivityError,
     PrecisionError,
@@ -63,7 +66,9 @@ __all__ = [
     "Diagonalization",
     "Energy",
     "Error",
+    "FileFormatError",
     "GainBracket",
+    "MissingLibraryError",
     "Multiple",
     "NormBracket",
     "Order",
@@ -100,12 +105,14 @@ __all__ = [
     "hinf_bracket",
     "hinf_norm",
     "horizon_gain",
+    "interop",
     "linf_bracket",
     "low_rank_truncation",
     "lqg_truncation",
     "modal_truncation",
     "peak_gain",
     "peak_to_peak_bracket",
+    "plots",
     "positive_real_truncation",
     "project",
     "refine_h2",

@@ -73,6 +73,11 @@ class FrequencyResponse:
         """Return the gains by partial fractions, to about eight digits, where the eigenvectors allow it."""
         return self._norms(frequencies, FrequencyResponse._quick)
 
+    def responses(self, frequencies: Float[np.ndarray, " k"]) -> Complex[np.ndarray, "k p m"]:
+        """Return G itself at each finite frequency, without what is subtracted."""
+        points = 1j * frequencies
+        return self._accurate(np.exp(self.system.dt * points) if self.system.is_discrete else points)
+
     def _norms(self, frequencies: Float[np.ndarray, " k"], method: Callable) -> Float[np.ndarray, " k"]:
         system = self.system
         D = system.D if self._minus is None else system.D - self._minus.system.D
@@ -86,7 +91,7 @@ class FrequencyResponse:
             response = method(self, points)
             if self._minus is not None:
                 response = response - method(self._minus, points)
-            gains[chunk] = _largest(response)
+            gains[chunk] = largest_gains(response)
         return gains
 
     def _accurate(self, points):
@@ -129,7 +134,8 @@ class FrequencyResponse:
         return poles, inverse @ self.system.B, self.system.C @ vectors
 
 
-def _largest(response):
+def largest_gains(response: Complex[np.ndarray, "k p m"]) -> Float[np.ndarray, " k"]:
+    """Return the largest singular value of each matrix."""
     if 1 in response.shape[-2:]:
         return np.linalg.norm(response, axis=(-2, -1))
     return np.linalg.norm(response, 2, axis=(-2, -1))
