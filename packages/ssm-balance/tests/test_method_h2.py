@@ -7,8 +7,17 @@ import numpy as np
 import pytest
 from scipy.sparse import csc_array
 
-from ssm_balance import BalanceError, OrderError, balanced_truncation, difference, h2_norm, h2_optimal, refine_h2
-from ssm_gramians import Cauchy, Diagonal, InstabilityError, NonFiniteError, ShapeError, StateSpace, UnsupportedError
+from ssm_balance import (
+    BalanceError,
+    OrderError,
+    balanced_truncation,
+    difference,
+    h2_norm,
+    h2_optimal,
+    low_rank_truncation,
+    refine_h2,
+)
+from ssm_gramians import Diagonal, InstabilityError, NonFiniteError, ShapeError, StateSpace, UnsupportedError
 
 ORDERS = (1, 3, 6)
 
@@ -232,10 +241,10 @@ def fom():
     return StateSpace(Diagonal(poles, paired=True), B + 0j, C + 0j)
 
 
-@pytest.mark.parametrize("order", [10])
+@pytest.mark.parametrize("order", [6, 8, 10])
 def test_a_thousand_modes_are_summed_not_stored(order):
     full = fom()
-    start = balanced_truncation(full, order, solver=Cauchy()).system
+    start = low_rank_truncation(full, order).system
 
     found = refine_h2(full, start)
 

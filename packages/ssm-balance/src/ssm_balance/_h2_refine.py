@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._pole_residue import PoleResidue
 
 _TRIALS = 12  # dampings tried in one step, each ten times the last
+_PATIENCE = 8  # steps: poles on their way to a double pole come near it, and never through, ever more slowly
 _LEAST = 1e-13  # damping: what is undamped is then known to three digits
 
 
@@ -67,28 +68,35 @@ def descend(model: PoleResidue, full: MirroredResponse, energy: float, *, max_st
     damping, fixed_point = 1e-2, True
     for step in range(max_steps):
         local = quadratic(state.model, full)
-        error = np.sqrt(max(energy + state.gain, state.rounding))
-        slope = float(np.abs(local.gradient).max() / error)
-        state = Descent(state.model, state.gain, state.rounding, step, slope)
-        if slope <= rtol:
+        state = replace(state, steps=step, slope=_slope(local, state, energy))
+        if state.slope <= rtol:
             return state
         better, damping = _newton(state, local, full, damping)
         if fixed_point:
             jump = _best([interpolated(state.model, full)], full, better or state)
             fixed_point, better = jump is not None, jump or better
-        better = better or _best(crossings(state.model), full, state)
+        if better is None or step % _PATIENCE == _PATIENCE - 1:
+            better = _best(crossings((better or state).model), full, better or state) or better
         if better is None:
             return state
         state = better
-    return Descent(state.model, state.gain, state.rounding, max_steps, state.slope)
+    slope = _slope(quadratic(state.model, full), state, energy)
+    return replace(state, steps=max_steps, slope=slope)
+
+
+def _slope(local, state, energy):
+    error = np.sqrt(max(energy + state.gain, state.rounding))
+    return float(np.abs(local.gradient).max() / error) if error > 0 else 0.0
 
 
 def _newton(state, local, full, damping):
     """Return the first damped step that goes down, and the damping to begin with next time."""
     for _ in range(_TRIALS):
         x, promised = local.step(damping)
-        if promised <= state.rounding / 4:
-            return _polished(state, local, full), damping
+        if promised <= state.rounding:
+            polished = _polished(state, local, full)
+            if polished is not None or promised <= state.rounding / 100:  # the estimate of rounding is a cautious one
+                return polished, damping
         trial = _trial(moved(state.model, x), full)
         if trial is not None and trial.gain < state.gain:
             good = state.gain - trial.gain > 0.5 * promised

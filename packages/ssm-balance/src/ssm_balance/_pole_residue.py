@@ -97,6 +97,8 @@ class PoleResidue:
         """‖G − G_r‖² − ‖G‖² = ‖G_r‖² − 2 Re⟨G_r, G⟩, with the rounding in it, from F of the full system at λ̄."""
         terms = np.einsum("pi,ipm,im->i", self.C.conj(), self.response()[0] - 2 * F, self.B.conj()).real
         sizes = np.linalg.norm(self.C, axis=0) * np.linalg.norm(self.B, axis=1) * np.linalg.norm(F, axis=(1, 2))
+        if self.discrete:
+            sizes = sizes / (1 - np.abs(self.poles) ** 2)  # digits that 1 − x y loses next to the unit circle
         weight = np.where(self.pairs, 2, 1)
         return float(weight @ terms), 16 * np.finfo(float).eps * float(weight @ sizes)
 
