@@ -90,7 +90,7 @@ def cross_gramian_truncation(
     References
     ----------
     K. V. Fernando, H. Nicholson, IEEE Trans. Automat. Control 28 (1983) 228-231.
-    R. W. Aldhaheri, Int. J. Control 53 (1991) 649-657 (ordered Schur form).
+    R. W. Aldhaheri, Int. J. Control 53 (1991) 709-716 (ordered Schur form).
     """
     rule = selection_from(order, energy, error)
     if system.inputs != system.outputs:
