@@ -79,7 +79,7 @@ def tests(session: nox.Session, package: str) -> None:
         install(session, ["ssm-zoo"], *group("project"))
         run_pytest(session, "tests")
     else:
-        install(session, [package], *group("test"))
+        install(session, [package], *group("test"), *(group("interop") if package == "ssm-balance" else []))
         run_pytest(session, f"packages/{package}/tests", "-m", "not gpu")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.linalg import eig
@@ -33,7 +33,7 @@ def transmission_zeros(system: StateSpace) -> Complex[np.ndarray, " k"]:
         return np.zeros(0, complex)
     system = on_host(system)
     A, B, C, D = dense_matrices(system)
-    E = np.eye(A.shape[0]) if system.E is None else system.to_dense().E
+    E: Any = np.eye(A.shape[0]) if system.E is None else system.to_dense().E
     beta, gamma = (np.linalg.norm(A) / max(np.linalg.norm(X), np.finfo(float).tiny) for X in (B, C))
     M = np.block([[A, beta * B], [gamma * C, beta * gamma * D]])
     N = np.zeros_like(M)
