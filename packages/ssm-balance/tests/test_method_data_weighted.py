@@ -7,6 +7,7 @@ from ssm_balance import (
     BalanceError,
     Energy,
     OrderError,
+    SingularDescriptorError,
     balanced_truncation,
     data_weighted_truncation,
     snapshot_error,
@@ -305,9 +306,9 @@ def test_torch_in_torch_out(layer, dense):
 STATES = np.random.default_rng(0).standard_normal((2, 9, 2))
 
 
-def small(A=((0.5, 0.1), (0.0, 0.3)), batch=()):
+def small(A=((0.5, 0.1), (0.0, 0.3)), batch=(), E=None):
     A = np.broadcast_to(np.array(A), (*batch, 2, 2))
-    return StateSpace(A, np.ones((*batch, 2, 1)), np.ones((*batch, 1, 2)), dt=1.0)
+    return StateSpace(A, np.ones((*batch, 2, 1)), np.ones((*batch, 1, 2)), None, 1.0, E)
 
 
 @pytest.mark.parametrize(
@@ -344,6 +345,7 @@ def test_bad_input_is_refused_with_the_reason(changes, kind, match):
     [
         (small(A=((1.5, 0.0), (0.0, 0.3))), InstabilityError, "unstable"),
         (small(A=((np.nan, 0.0), (0.0, 0.3))), NonFiniteError, "A holds NaN"),
+        (small(E=np.diag([1.0, 0.0])), SingularDescriptorError, "smallest singular value"),
         (small(batch=(3,)), UnsupportedError, "one system"),
     ],
 )

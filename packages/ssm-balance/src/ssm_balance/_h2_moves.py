@@ -25,19 +25,7 @@ def interpolated(model: PoleResidue, full: MirroredResponse) -> PoleResidue | No
     ----------
     C. Beattie, S. Gugercin, CDC (2012) 2190-2195, realisation by the Loewner pencil.
     """
-    F, slopes = (model.mirror(X) for X in full(model.poles.conj(), 1))
-    whole, w = model.all, model.all.poles.conj()
-    left, right = whole.C.conj(), whole.B.conj()
-    lengths = np.linalg.norm(left, axis=0)
-    left = left / np.where(lengths > 0, lengths, 1)
-    forward = np.einsum("pi,jpm,jm->ij", left, F, right)  # c_iᴴ F(w_j) b̄_j
-    backward = np.einsum("pi,ipm,jm->ij", left, F, right)
-    gaps = w[:, None] - w + np.eye(w.size)
-    own = np.einsum("pi,ipm,im->i", left, slopes, right)
-    L = (backward - forward) / gaps * (1 - np.eye(w.size)) + np.diag(own)
-    shifted = (w[:, None] * backward - w * forward) / gaps * (1 - np.eye(w.size))
-    shifted += np.diag(np.diag(forward) + w * own)
-    rows = np.einsum("pi,ipm->im", left, F)
+    L, shifted, rows = _loewner(model, *(model.mirror(X) for X in full(model.poles.conj(), 1)))
     if model.paired:
         J = _real_basis(model)
         L, shifted, rows = (J @ L @ J.T).real, (J @ shifted @ J.T).real, (J @ rows).real
@@ -49,6 +37,21 @@ def interpolated(model: PoleResidue, full: MirroredResponse) -> PoleResidue | No
     kept = poles.imag >= 0 if model.paired else np.ones(poles.shape, dtype=bool)
     C = np.ones((model.C.shape[0], int(kept.sum())))
     return replace(model, poles=poles[kept], B=B[kept], C=C).tidied()
+
+
+def _loewner(model, F, slopes):
+    """𝕃, 𝕃_s and the rows c_iᴴ F(w_i), at w = λ̄ of every pole, with right directions b̄ and left ones c̄."""
+    whole, w = model.all, model.all.poles.conj()
+    left, right = whole.C.conj(), whole.B.conj()
+    lengths = np.linalg.norm(left, axis=0)
+    left = left / np.where(lengths > 0, lengths, 1)
+    forward = np.einsum("pi,jpm,jm->ij", left, F, right)  # c_iᴴ F(w_j) b̄_j
+    backward = np.einsum("pi,ipm,jm->ij", left, F, right)
+    own = np.einsum("pi,ipm,im->i", left, slopes, right)
+    gaps, others = w[:, None] - w + np.eye(w.size), 1 - np.eye(w.size)
+    L = (backward - forward) / gaps * others + np.diag(own)
+    shifted = (w[:, None] * backward - w * forward) / gaps * others + np.diag(np.diag(forward) + w * own)
+    return L, shifted, np.einsum("pi,ipm->im", left, F)
 
 
 def crossings(model: PoleResidue) -> Iterator[PoleResidue]:
