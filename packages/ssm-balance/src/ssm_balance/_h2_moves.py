@@ -48,7 +48,8 @@ def _loewner(model, F, slopes):
     forward = np.einsum("pi,jpm,jm->ij", left, F, right)  # c_iᴴ F(w_j) b̄_j
     backward = np.einsum("pi,ipm,jm->ij", left, F, right)
     own = np.einsum("pi,ipm,im->i", left, slopes, right)
-    gaps, others = w[:, None] - w + np.eye(w.size), 1 - np.eye(w.size)
+    gaps = w[:, None] - w
+    gaps, others = np.where(gaps == 0, 1, gaps), 1 - np.eye(w.size)
     L = (backward - forward) / gaps * others + np.diag(own)
     shifted = (w[:, None] * backward - w * forward) / gaps * others + np.diag(np.diag(forward) + w * own)
     return L, shifted, np.einsum("pi,ipm->im", left, F)
@@ -62,6 +63,8 @@ def crossings(model: PoleResidue) -> Iterator[PoleResidue]:
     real = real[np.argsort(model.poles[real].real)]
     for i, j in pairwise(real):
         middle, half = (model.poles[i] + model.poles[j]) / 2, (model.poles[i] - model.poles[j]).real / 2
+        if half == 0:
+            continue
         sign = 1 if np.vdot(model.B[i], model.B[j]).real >= 0 else -1
         mean, slope = (model.B[i] + sign * model.B[j]) / 2, (model.B[i] - sign * model.B[j]) / (2 * half)
         for spread in _SPREADS:
