@@ -303,3 +303,50 @@ def test_the_diagonal_gramian_can_be_written_in_place(rng):
     X = get_backend("numba").diagonal_gramian(A.eigenvalues, B, discrete=True, out=out)
 
     assert X is out
+
+
+@pytest.mark.parametrize("m", [0, 1, 2])
+@pytest.mark.parametrize("discrete", [False, True])
+@pytest.mark.parametrize("dtype", [np.complex128, np.complex64])
+@pytest.mark.parametrize(("batch", "n"), [((), 5), ((0,), 4), ((2, 3), 1), ((2,), 7), ((2100,), 16), ((130,), 64)])
+def test_the_diagonal_gramian_is_hermitian_to_the_last_bit(rng, batch, n, dtype, discrete, m):
+    a = 0.9 * np.exp(1j * rng.uniform(2, 4, (*batch, n)))  # in the left half plane, and in the unit disc
+    a, B = (
+        a.astype(dtype),
+        (rng.standard_normal((*batch, n, m)) + 1j * rng.standard_normal((*batch, n, m))).astype(dtype),
+    )
+    expected = get_backend("scipy").diagonal_gramian(a, B, discrete=discrete)
+
+    X = get_backend("numba").diagonal_gramian(a, B, discrete=discrete)
+
+    assert X.dtype == dtype
+    assert np.array_equal(X, X.conj().swapaxes(-1, -2))
+    assert np.allclose(X, expected, rtol=2e3 * np.finfo(dtype).eps, atol=0)
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+@pytest.mark.parametrize("skipped", range(4))
+def test_the_diagonal_gramian_does_not_depend_on_where_it_is_written(rng, skipped, discrete):
+    a = 0.9 * np.exp(1j * rng.uniform(2, 4, (130, 64)))
+    B = rng.standard_normal((130, 64, 1)) + 1j * rng.standard_normal((130, 64, 1))
+    memory = np.full(130 * 64 * 64 + 4, 7.0, dtype=complex)  # one entry is a quarter of a cache line
+    out = memory[skipped : skipped - 4].reshape(130, 64, 64)
+
+    X = get_backend("numba").diagonal_gramian(a, B, discrete=discrete, out=out)
+
+    assert X is out
+    assert np.array_equal(X, get_backend("numba").diagonal_gramian(a, B, discrete=discrete))
+    assert np.all(memory[:skipped] == 7)
+    assert np.all(memory[skipped - 4 :] == 7)
+
+
+def test_the_diagonal_gramian_can_be_written_between_other_numbers(rng):
+    A = make_diagonal(rng, "complex", Stein)
+    B, memory = make_input(rng, A, 2, "complex"), np.zeros((6, 12), complex)
+    out = memory[:, ::2]
+
+    X = get_backend("numba").diagonal_gramian(A.eigenvalues, B, discrete=True, out=out)
+
+    assert X is out
+    assert np.array_equal(out, get_backend("numba").diagonal_gramian(A.eigenvalues, B, discrete=True))
+    assert not memory[:, 1::2].any()

@@ -8,6 +8,7 @@ import numba
 import numpy as np
 
 from ._cauchy_elimination import Elimination, eliminate_rows
+from ._diagonal_kernels import gramian
 from ._smith_kernels import smith_sums
 from .scipy import ScipyBackend
 
@@ -48,15 +49,15 @@ class NumbaBackend(ScipyBackend):
         n, m = B.shape[-2:]
         batch = np.broadcast_shapes(a.shape[:-1], B.shape[:-2])
         precision = np.finfo(B.dtype).dtype
-        margin = _one_minus_square(a) if discrete else a.real
-        modes = (np.broadcast_to(v, (*batch, n)).reshape(-1, n) for v in (a.real, a.imag, margin))
-        rows = (np.broadcast_to(v.mT, (*batch, m, n)).reshape(-1, m, n) for v in (B.real, B.imag))
-        if out is None:
-            out = np.empty((*batch, n, n), dtype=np.result_type(precision, np.complex64))
-        arrays = (np.ascontiguousarray(v, dtype=precision) for v in (*modes, *rows))
-        kernel: Any = _gramian_kernel
-        kernel(discrete, *arrays, out.view(precision).reshape(-1, n, 2 * n))
-        return out if np.iscomplexobj(a) or np.iscomplexobj(B) else np.ascontiguousarray(out.real)
+
+        def plane(v: Array, shape: tuple[int, ...]) -> Array:
+            return np.require(np.broadcast_to(v, shape), dtype=precision, requirements=["C", "W"])
+
+        modes = [plane(v, (*batch, n)) for v in (a.real, a.imag)]
+        modes.append(plane(_one_minus_square(a), (*batch, n)) if discrete else modes[0])
+        rows = [plane(v.mT, (*batch, m, n)) for v in (B.real, B.imag)]
+        X = gramian(discrete, modes, rows, out)
+        return X if np.iscomplexobj(a) or np.iscomplexobj(B) else np.ascontiguousarray(X.real)
 
     def paired_stein(self, Q: Inexact[Array, "*batch 2n 2n"], slots: Inexact[Array, "*batch n"]) -> Array:
         r"""Return the real solution of the Stein equation of a paired system in one pass over memory."""
@@ -149,55 +150,6 @@ def _lyapunov_kernel(G, ar, ai, br, bi, out):
             gr, gi = G[k, i, 2 * j], G[k, i, 2 * j + 1]
             out[k, i, 2 * j] = (gr * re + gi * im) * scale
             out[k, i, 2 * j + 1] = (gi * re - gr * im) * scale
-
-
-@numba.njit(parallel=True, cache=True, error_model="numpy")
-def _gramian_kernel(discrete, x, y, margin, br, bi, out):
-    n, inputs = br.shape[2], br.shape[1]
-    for k in numba.prange(x.shape[0]):
-        u, v = np.empty(n, dtype=x.dtype), np.empty(n, dtype=x.dtype)
-        for i in range(n):
-            if inputs == 1:
-                _single_row(discrete, x[k], y[k], margin[k], br[k, 0], bi[k, 0], i, out[k, i])
-                continue
-            u[:], v[:] = 0, 0
-            for r in range(inputs):
-                _add_row(br[k, r], bi[k, r], i, u, v)
-            _row(discrete, x[k], y[k], margin[k], u, v, i, out[k, i])
-
-
-@numba.njit(cache=True, error_model="numpy")  # loops over j alone, so that they run in vector registers
-def _add_row(br, bi, i, u, v):
-    p, q = br[i], bi[i]
-    for j in range(u.shape[0]):
-        u[j] += p * br[j] + q * bi[j]
-        v[j] += q * br[j] - p * bi[j]
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _row(discrete, x, y, margin, u, v, i, out):
-    half, one = x.dtype.type(0.5), x.dtype.type(1.0)
-    xi, yi, mi = x[i], y[i], margin[i]
-    for j in range(x.shape[0]):
-        dx, dy = xi - x[j], yi - y[j]
-        re, im = -(xi + x[j]), -dy
-        if discrete:
-            re, im = half * (mi + margin[j] + dx * dx + dy * dy), yi * dx - xi * dy
-        scale = one / (re * re + im * im)
-        out[2 * j], out[2 * j + 1] = (u[j] * re + v[j] * im) * scale, (v[j] * re - u[j] * im) * scale
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _single_row(discrete, x, y, margin, br, bi, i, out):
-    half, one, p, q, xi, yi, mi = x.dtype.type(0.5), x.dtype.type(1.0), br[i], bi[i], x[i], y[i], margin[i]
-    for j in range(x.shape[0]):
-        u, v = p * br[j] + q * bi[j], q * br[j] - p * bi[j]
-        dx, dy = xi - x[j], yi - y[j]
-        re, im = -(xi + x[j]), -dy
-        if discrete:
-            re, im = half * (mi + margin[j] + dx * dx + dy * dy), yi * dx - xi * dy
-        scale = one / (re * re + im * im)
-        out[2 * j], out[2 * j + 1] = (u * re + v * im) * scale, (v * re - u * im) * scale
 
 
 def _one_minus_square(a: Array) -> Array:
