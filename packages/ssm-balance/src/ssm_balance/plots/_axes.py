@@ -39,11 +39,16 @@ def axes(ax: Any, *, width: float = 6.4, height: float = 4.0) -> Any:
     return ax
 
 
-def legend(ax: Any, *, above: bool = False, columns: int = 1) -> None:
-    """Put the names of the curves where they cover least, or above the axes."""
-    place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)} if above else {}
+def legend(ax: Any, *, below: bool = False, columns: int = 1) -> None:
+    """Put the names of the curves where they cover least, or below the axes, where they cover nothing."""
     style = {"frameon": True, "framealpha": 0.9, "edgecolor": "none", "fontsize": "small", "handlelength": 2.6}
-    ax.legend(**style, ncols=columns, **place)
+    if not below:
+        ax.legend(**style)
+        return
+    size = ax.xaxis.label.get_size()  # points: the numbers and the name of the axis, with their gaps, take 3.4 of it
+    shift = library("matplotlib.transforms", extra="plots").ScaledTranslation
+    place = ax.transAxes + shift(0, -3.4 * size / 72, ax.figure.dpi_scale_trans)
+    ax.legend(**style, ncols=columns, loc="upper center", bbox_to_anchor=(0.5, 0.0), bbox_transform=place)
 
 
 def number(value: float) -> str:

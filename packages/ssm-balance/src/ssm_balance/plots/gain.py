@@ -69,7 +69,8 @@ def plot_gain(
         ax.plot(x, reduced_gains[k], color=colour(k), linestyle=dash(k), linewidth=1.5, label=item.label, gid="reduced")
     for k, item in enumerate(shown if error else []):
         _draw_error(ax, x, errors[k], item.bound, k, len(shown))
-    _finish(ax, system, unit, x, gains, [*reduced_gains, *(errors if error else [])])
+    others = [*reduced_gains, *(errors if error else [])]
+    _finish(ax, system, unit, x, gains, others, columns=min(1 + len(shown), 3))
     return ax
 
 
@@ -100,7 +101,7 @@ def _draw_error(ax, x, errors, bound, k, count):
         ax.axhline(bound, color=colour(k), linestyle=":", linewidth=1.6, label=name, gid="bound")
 
 
-def _finish(ax, system, unit, x, gains, others):
+def _finish(ax, system, unit, x, gains, others, columns):
     ax.set(xscale="log", yscale="log", xlabel=f"Frequency ({unit})", ylabel=r"Largest gain $\sigma_{\max}(G)$")
     if system.inputs == system.outputs == 1:
         ax.set_ylabel("Gain $|G|$")
@@ -116,4 +117,4 @@ def _finish(ax, system, unit, x, gains, others):
             "Nyquist", (nyquist, 0), xycoords=("data", "axes fraction"), xytext=(-3, 4), textcoords="offset points",
             rotation=90, ha="right", va="bottom", fontsize="small", color=FULL,
         )  # fmt: skip
-    legend(ax, above=len(others) > 2, columns=2 if len(others) > 2 else 1)
+    legend(ax, below=True, columns=columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,33 +50,42 @@ def plot_poles(full: Item, *reduced: Item, zeros: bool = True, ax: Any = None) -
     """
     system, shown = compared(full, reduced)
     ax = axes(ax, width=5.6, height=4.8)
-    poles = _draw(ax, system, full_label(system), FULL, "full", zeros, size=6)
-    for k, item in enumerate(shown):
-        found = _draw(ax, item.system, item.label, colour(k), "reduced", zeros, size=9)
-        poles = np.concatenate([poles, found])
-    _frame(ax, poles, system.is_discrete)
+    marks = [_Mark(system, full_label(system), FULL, "full", 6)]
+    marks += [_Mark(item.system, item.label, colour(k), "reduced", 9) for k, item in enumerate(shown)]
+    poles = [_poles(mark.system) for mark in marks]
+    _frame(ax, np.concatenate(poles), system.is_discrete)
+    for mark, found in zip(marks, poles, strict=True):
+        mark.draw(ax, found, "poles", marker="x", markeredgewidth=1.4)
+        inside = _inside(ax, transmission_zeros(mark.system)) if zeros else found[:0]
+        if inside.size:
+            mark.draw(ax, inside, "zeros", marker="o", markerfacecolor="none", markeredgewidth=1.1)
     unit = "" if system.is_discrete else " (1/s)"
     ax.set(xlabel=f"Real part{unit}", ylabel=f"Imaginary part{unit}")
-    # Poles may be anywhere: the names stand above.
-    legend(ax, above=True, columns=min(1 + len(shown), 2))
+    # Poles may be anywhere: the names stand outside.
+    legend(ax, below=True, columns=min(1 + len(shown), 2))
     return ax
 
 
-def _draw(ax, system, label, shade, gid, zeros, size):
-    poles = _poles(system)
-    style = {"linestyle": "none", "color": shade, "markersize": size}
-    ax.plot(
-        poles.real, poles.imag, marker="x", markeredgewidth=1.4, label=f"{label}: poles", gid=f"{gid} poles", **style
-    )
-    if not zeros:
-        return poles
-    found = transmission_zeros(system)
-    if found.size:
-        ax.plot(
-            found.real, found.imag, marker="o", markerfacecolor="none", markeredgewidth=1.1, label="zeros",
-            gid=f"{gid} zeros", **style,
-        )  # fmt: skip
-    return poles
+@dataclass(frozen=True, eq=False)
+class _Mark:
+    """How the poles and zeros of one system are drawn."""
+
+    system: StateSpace
+    label: str
+    shade: str
+    gid: str
+    size: float
+
+    def draw(self, ax: Any, points: Complex[np.ndarray, " k"], kind: str, **style: Any) -> None:
+        label = f"{self.label}: poles" if kind == "poles" else "zeros"
+        style |= {"linestyle": "none", "color": self.shade, "markersize": self.size}
+        ax.plot(points.real, points.imag, label=label, gid=f"{self.gid} {kind}", **style)
+
+
+def _inside(ax, points):
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    within = (left <= points.real) & (points.real <= right) & (bottom <= points.imag) & (points.imag <= top)
+    return points[within]
 
 
 def _poles(system: StateSpace) -> Complex[np.ndarray, " n"]:
