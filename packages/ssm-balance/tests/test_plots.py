@@ -405,3 +405,12 @@ def test_a_diagonal_descriptor_system_is_drawn(make_system):
     for plot in PLOTS[1:]:
         assert plot(system).lines
     assert plots.plot_gain(StateSpace(Diagonal(-np.ones(2)), np.ones((2, 1)), np.ones((1, 2)))).lines
+
+
+def test_far_zeros_do_not_shrink_the_picture():
+    system = StateSpace(np.diag([-1.0, -2.0]), np.ones((2, 1)), np.array([[1.0, -1.001]]))  # a zero near −1000
+
+    ax = plots.plot_poles(system)
+
+    assert not lines(ax, "full zeros")
+    assert ax.get_xlim()[0] > -5

@@ -33,7 +33,7 @@ class SlicotExample:
     frequencies
         In radians per second.
     gains
-        The frequency response there, as the file has it: its modulus, or complex.
+        The response at iω there as the file has it, its modulus or complex; at iω also for heat-disc, which is discrete.
     """
 
     system: StateSpace
