@@ -33,7 +33,7 @@ class SlicotExample:
     frequencies
         In radians per second.
     gains
-        The response at iω there as the file has it, its modulus or complex; at iω also for heat-disc, which is discrete.
+        The response at iω there as the file has it, its modulus or complex; also for heat-disc, which is discrete.
     """
 
     system: StateSpace
