@@ -10,8 +10,10 @@ from ssm_gramians import (
     ClosedForm,
     ConvergenceError,
     Diagonal,
+    DtypeError,
     Gram,
     Lyapunov,
+    ShapeError,
     Status,
     Stein,
     get_backend,
@@ -350,3 +352,12 @@ def test_the_diagonal_gramian_can_be_written_between_other_numbers(rng):
     assert X is out
     assert np.array_equal(out, get_backend("numba").diagonal_gramian(A.eigenvalues, B, discrete=True))
     assert not memory[:, 1::2].any()
+
+
+@pytest.mark.parametrize("out", [np.empty((6, 6)), np.empty((6, 6), np.complex64), np.empty((5, 6), complex)])
+def test_the_diagonal_gramian_refuses_memory_that_does_not_fit(rng, out):
+    A = make_diagonal(rng, "complex", Stein)
+    B = make_input(rng, A, 1, "complex")
+
+    with pytest.raises((DtypeError, ShapeError), match="give an array of that"):
+        get_backend("numba").diagonal_gramian(A.eigenvalues, B, discrete=True, out=out)

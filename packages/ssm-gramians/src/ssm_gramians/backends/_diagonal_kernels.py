@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numba
 import numpy as np
 
+from .._errors import DtypeError, ShapeError
 from ._vectors import (
     LANES,
     conj,
@@ -25,33 +26,37 @@ from ._vectors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from .._arrays import Array
 
 _LINE = 64  # bytes of a cache line
 _BEYOND_CACHE = 1 << 23  # bytes: a smaller result is better left in the cache for whoever reads it
 
 
-def gramian(discrete: bool, modes: Sequence[Array], rows: Sequence[Array], out: Array | None) -> Array:
+def gramian(discrete: bool, a: Array, margin: Array, B: Array, out: Array | None) -> Array:
     r"""Return $(B B^H)_{ij} / (1 - a_i \bar a_j)$, or $-(B B^H)_{ij} / (a_i + \bar a_j)$: complex, exactly Hermitian.
 
-    `modes` are real and imaginary parts and, if discrete, $1 - |a|^2$, of shape (..., n); `rows` are the parts of the
-    rows of $B^T$, of shape (..., m, n). All are contiguous, as `out` need not be.
+    a and `margin`, which is $1 - |a|^2$ or in continuous time nothing, have the batch of B. All are complex but for
+    `margin`, contiguous and writable; `out` need not be contiguous.
     """
-    (*batch, m, n), precision = rows[0].shape, rows[0].dtype
-    count, dtype = int(np.prod(batch)), np.result_type(precision, np.complex64)
+    (*batch, n, m), precision = B.shape, margin.dtype
     if out is None:
-        out = _aligned((*batch, n, n), dtype)
-    elif not out.flags.c_contiguous:
-        out[...] = gramian(discrete, modes, rows, None)
+        out = _aligned((*batch, n, n), B.dtype)
+    if out.shape != (*batch, n, n):
+        msg = f"out has shape {out.shape}; want {(*batch, n, n)}: give an array of that shape, or none"
+        raise ShapeError(msg)
+    if out.dtype != B.dtype:
+        msg = f"out has dtype {out.dtype}; want {B.dtype}: give an array of that type, or none"
+        raise DtypeError(msg)
+    if not out.flags.c_contiguous:
+        out[...] = gramian(discrete, a, margin, B, None)
         return out
     if m == 0:
         out[...] = 0
         return out
-    flat = [v.reshape(count, n) for v in modes] + [v.reshape(count, m, n) for v in rows]
+    parts = [v.view(precision).reshape(-1) for v in (a, B, out)]
+    work = np.empty(2 * (a.size + B.size), dtype=precision)
     kernel: Any = _kernel
-    kernel(discrete, _is_tiled(out, m), *flat, out.view(precision).reshape(count, n, 2 * n))
+    kernel(discrete, _first_tile(out, m), int(np.prod(batch)), n, m, *parts[:2], margin.reshape(-1), work, parts[2])
     return out
 
 
@@ -63,38 +68,47 @@ def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> Array:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-def _is_tiled(out: Array, inputs: int) -> bool:
-    """Return whether tiles of four by four fit, in whole cache lines, and pay.
+def _first_tile(out: Array, inputs: int) -> int:
+    """Return the first row and column from where tiles of four by four are whole cache lines, -1 if they do not pay.
 
     They do not where the matrix is a few lines, or the rows of a tile lie 2 KiB apart and share a place in the cache.
     """
-    n = out.shape[-1]
-    fits = n % LANES == 0 and out.itemsize * LANES == _LINE and out.ctypes.data % _LINE == 0
-    return fits and inputs == 1 and n >= 16 and n % 128 > 0 and out.nbytes >= _BEYOND_CACHE
+    n, (skipped, rest) = out.shape[-1], divmod(-out.ctypes.data % _LINE, out.itemsize)
+    fits = n % LANES == 0 and out.itemsize * LANES == _LINE and rest == 0
+    return skipped if fits and inputs == 1 and n >= 16 and n % 128 > 0 and out.nbytes >= _BEYOND_CACHE else -1
 
 
 inline: Any = numba.njit(error_model="numpy", forceinline=True)
 
 
 @numba.njit(parallel=True, cache=True, error_model="numpy")
-def _kernel(discrete, tiled, x, y, margin, br, bi, out):
-    n, inputs = br.shape[2], br.shape[1]
-    top = x.dtype.type(2.0 if discrete else 1.0)
-    for k in numba.prange(x.shape[0]):
-        modes = pointer(x, k * n), pointer(y, k * n), pointer(margin, k * n)
-        right = pointer(br, k * n * inputs), pointer(bi, k * n * inputs)
-        target = pointer(out, k * n * 2 * n)
-        if tiled:
-            for i in range(0, n, LANES):
-                for j in range(i, n, LANES):
-                    _write_tile(discrete, spread(top), modes, right, i, j, n, target)
-            settle()
+def _kernel(discrete, tile, batch, n, inputs, a, B, margin, work, out):
+    top = work.dtype.type(2.0 if discrete else 1.0)
+    for k in numba.prange(batch):
+        start = k * 2 * (inputs + 1) * n  # planes of its own: to write again into the same ones holds up the streams
+        x, p = pointer(work, start), pointer(work, start + 2 * n)
+        y, q = pointer(work, start + n), pointer(work, start + (inputs + 2) * n)
+        _split(pointer(a, k * 2 * n), 1, n, x, y)
+        _split(pointer(B, k * 2 * n * inputs), inputs, n, p, q)
+        modes = (x, y, pointer(margin, k * n)) if discrete else (x, y, x)  # there is none in continuous time
+        right, target = (p, q), pointer(out, k * n * 2 * n)
+        if tile >= 0:
+            _write_tiles(discrete, top, modes, right, tile, n, target)
             continue
         for i in range(n):
             if inputs == 1:  # said twice, since the loop over inputs would cost a third of the time
                 _write_row(discrete, top, modes, right, 1, i, n, target)
             else:
                 _write_row(discrete, top, modes, right, inputs, i, n, target)
+
+
+@inline
+def _split(M, columns, n, re, im):
+    """Copy a complex matrix into its transposed real and imaginary parts."""
+    for r in range(columns):
+        for j in range(n):
+            write(re, r * n + j, read(M, 2 * (j * columns + r)))
+            write(im, r * n + j, read(M, 2 * (j * columns + r) + 1))
 
 
 @inline
@@ -114,6 +128,21 @@ def _write_row(discrete, top, modes, right, inputs, i, n, out):
         re, im = _quotient(discrete, top, a, b, u, v)
         write(out, start + 2 * j, re)
         write(out, start + 2 * j + 1, im)
+
+
+@inline
+def _write_tiles(discrete, top, modes, right, first, n, out):
+    stop = n - LANES + first if first else n
+    for i in range(first, stop, LANES):
+        for j in range(i, stop, LANES):
+            _write_tile(discrete, spread(top), modes, right, i, j, n, out)
+    for edge in range(stop, n + first):
+        i = edge % n
+        _write_row(discrete, top, modes, right, 1, i, n, out)
+        for j in range(first, stop):
+            write(out, 2 * (n * j + i), read(out, 2 * (n * i + j)))
+            write(out, 2 * (n * j + i) + 1, -read(out, 2 * (n * i + j) + 1))
+    settle()
 
 
 @inline

@@ -44,19 +44,17 @@ class NumbaBackend(ScipyBackend):
     ) -> Inexact[Array, "*batch n n"]:
         r"""Return $(B B^H)_{ij} / (1 - a_i \bar a_j)$, or $-(B B^H)_{ij} / (a_i + \bar a_j)$, written once, read never.
 
-        `out` is a complex array for the result: fresh memory costs more than the arithmetic.
+        `out` is a complex array for the result: fresh memory costs twice what the rest does.
         """
-        n, m = B.shape[-2:]
-        batch = np.broadcast_shapes(a.shape[:-1], B.shape[:-2])
-        precision = np.finfo(B.dtype).dtype
+        batch, precision = np.broadcast_shapes(a.shape[:-1], B.shape[:-2]), np.finfo(B.dtype).dtype
 
-        def plane(v: Array, shape: tuple[int, ...]) -> Array:
-            return np.require(np.broadcast_to(v, shape), dtype=precision, requirements=["C", "W"])
+        def spread(v: Array, event: tuple[int, ...], dtype: np.dtype) -> Array:
+            v = v if v.shape == (*batch, *event) else np.broadcast_to(v, (*batch, *event))
+            return np.require(v, dtype=dtype, requirements=["C", "W"])  # read-only, it would be compiled for again
 
-        modes = [plane(v, (*batch, n)) for v in (a.real, a.imag)]
-        modes.append(plane(_one_minus_square(a), (*batch, n)) if discrete else modes[0])
-        rows = [plane(v.mT, (*batch, m, n)) for v in (B.real, B.imag)]
-        X = gramian(discrete, modes, rows, out)
+        n, wide = B.shape[-2], np.result_type(precision, np.complex64)
+        margin = spread(_one_minus_square(a), (n,), precision) if discrete else np.empty(0, dtype=precision)
+        X = gramian(discrete, spread(a, (n,), wide), margin, spread(B, B.shape[-2:], wide), out)
         return X if np.iscomplexobj(a) or np.iscomplexobj(B) else np.ascontiguousarray(X.real)
 
     def paired_stein(self, Q: Inexact[Array, "*batch 2n 2n"], slots: Inexact[Array, "*batch n"]) -> Array:
