@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ssm_gramians import StateSpace, gramian_factors
+from ssm_gramians import StateSpace, Structure, gramian_factors
 
-from .._descriptor import without_descriptor
+from .._descriptor import require_regular, without_descriptor
 from .._errors import StabilityLossError
 from .._order import Error, Order, selection_from
 from .._reduction import Reduction
+from .._sparse_descriptor import require_regular_sparse
 from .._stability import require_finite, require_stable, unstable_pole
 from .._truncate import truncate
 from ._definite import definite_factors
@@ -37,8 +38,8 @@ def time_limited_truncation(
 ) -> Reduction:
     r"""Keep the states that inputs reach and outputs show before a horizon: P = ∫₀ᵀ e^{At} B Bᴴ e^{Aᴴt} dt.
 
-    What happens later does not count, and the error up to the horizon is smaller than that of `balanced_truncation`.
-    Exactly one of order, energy, error.
+    What happens later does not count. The error up to the horizon, as `horizon_gain(difference(...), L)` measures it,
+    is usually, not always, smaller than that of `balanced_truncation`. Exactly one of order, energy, error.
 
     Parameters
     ----------
@@ -77,6 +78,8 @@ def time_limited_truncation(
         If stable=True and a pole does not decay.
     NonFiniteError
         If a matrix holds NaN or infinity.
+    SingularDescriptorError
+        If E is singular.
 
     References
     ----------
@@ -111,8 +114,10 @@ def frequency_limited_truncation(
 ) -> Reduction:
     r"""Keep the states that inputs reach and outputs show on a band Ω: P = (2π)⁻¹ ∫_Ω R(ω) B Bᴴ R(ω)ᴴ dω.
 
-    R = (iωI − A)⁻¹. Other frequencies do not count, and the error on the band, as `linf_bracket(difference(...), band)`
-    measures it, is smaller than that of `balanced_truncation`. Exactly one of order, energy, error.
+    R = (iωI − A)⁻¹. Other frequencies do not count. The error on the band, as `linf_bracket(difference(...), band)`
+    measures it, is usually, not always, smaller than that of `balanced_truncation`.
+
+    Exactly one of order, energy, error.
 
     Parameters
     ----------
@@ -152,6 +157,8 @@ def frequency_limited_truncation(
         If a pole is on the band; if stable=True and a pole does not decay.
     NonFiniteError
         If a matrix holds NaN or infinity.
+    SingularDescriptorError
+        If E is singular.
 
     References
     ----------
@@ -185,7 +192,7 @@ def _limited(
 ) -> Reduction:
     if isinstance(rule, Order):
         rule.check(system.order)
-    (require_stable if stable else require_finite)(system)
+    (require_stable if stable else _require_finite_and_regular)(system)
     bound: Any = no_bound
     if stable:
         Z_P, Z_Q = gramian_factors(without_descriptor(system), solver=solver, backend=backend, **limits)
@@ -195,6 +202,14 @@ def _limited(
         Z_P, Z_Q = gramian_factors(system, solver=solver, backend=backend, **limits)
     require = None if stable else require_finite if unstable_pole(system) is not None else require_stability
     return truncate(system, Z_P, Z_Q, rule, method=method, bound=bound, balancing_free=balancing_free, require=require)
+
+
+def _require_finite_and_regular(system: StateSpace) -> None:
+    require_finite(system)
+    if isinstance(system.E, Structure):
+        require_regular_sparse(system.E)
+    elif system.E is not None:
+        require_regular(system.E)
 
 
 def require_stability(reduced: StateSpace) -> None:
