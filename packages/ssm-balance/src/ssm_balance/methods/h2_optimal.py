@@ -72,11 +72,12 @@ def h2_optimal(
     ----------
     As for `refine_h2`.
     """
-    wish = {"energy": energy, "error": error, "solver": solver, "backend": backend}
     if start is None:
-        start = balanced_truncation(system, order, **wish)  # type: ignore[arg-type]
+        start = balanced_truncation(system, order, energy=energy, error=error, solver=solver, backend=backend)
+    else:
+        _check_wish(start, order, energy, error)
     begin = start.system if isinstance(start, Reduction) else start
-    _check_start(system, begin, order, energy, error)
+    _check_start(system, begin)
     hsv = start.hsv if isinstance(start, Reduction) else hankel_singular_values(system, solver=solver, backend=backend)
     options = {"max_steps": max_steps, "rtol": rtol}
     pairs = zip(members(system), members(begin), strict=True) if system.batch_shape else [(system, begin)]
@@ -85,7 +86,7 @@ def h2_optimal(
     return Reduction(_stacked(refined, system), hsv, begin.order, bound, None, None, system, "H2-optimal")
 
 
-def _check_start(system, start, order, energy, error):
+def _check_wish(start, order, energy, error):
     wished = None if order is None else getattr(as_selection(order), "order", None)
     given = [name for name, value in (("energy", energy), ("error", error)) if value is not None]
     if given or (order is not None and wished not in (None, start.order)):
@@ -94,6 +95,9 @@ def _check_start(system, start, order, energy, error):
             f"got {' and '.join(given) or f'order {wished}'}"
         )
         raise OrderError(msg)
+
+
+def _check_start(system, start):
     if 0 in system.batch_shape:
         msg = f"got an empty batch of shape {system.batch_shape}; want at least one system"
         raise ShapeError(msg)
