@@ -29,6 +29,7 @@ _BAND, _HORIZON = (0.1, 1.5), 6
 class BalancedTruncation(MethodConformance):
     name = "balanced_truncation"
     reduce = staticmethod(methods.balanced_truncation)
+    splits_unstable = True
     bound = _TWICE
     keeps = _DIRECT
     sparse_descriptor = True
@@ -39,6 +40,7 @@ class BalancedTruncation(MethodConformance):
 class SingularPerturbation(MethodConformance):
     name = "singular_perturbation"
     reduce = staticmethod(methods.singular_perturbation)
+    splits_unstable = True
     bound = _TWICE
     keeps = frozenset({"stability", "DC gain"})
     sparse_descriptor = True
@@ -50,6 +52,7 @@ class SingularPerturbation(MethodConformance):
 class HankelNormApproximation(MethodConformance):
     name = "hankel_norm_approximation"
     reduce = staticmethod(methods.hankel_norm_approximation)
+    splits_unstable = True
     bound = "Σ_{i>r} σ_i"
     optimal = "Hankel"
     keeps = frozenset({"stability"})
@@ -84,6 +87,7 @@ class H2Optimal(MethodConformance):
 class CrossGramianTruncation(MethodConformance):
     name = "cross_gramian_truncation"
     reduce = staticmethod(methods.cross_gramian_truncation)
+    splits_unstable = True
     bound = _TWICE
     keeps = _DIRECT
     kinds = ("dense", "paired", "sparse")
@@ -99,6 +103,7 @@ class CrossGramianTruncation(MethodConformance):
 class ModalTruncation(MethodConformance):
     name = "modal_truncation"
     reduce = staticmethod(methods.modal_truncation)
+    splits_unstable = True
     bound = "Σ ‖c_i‖ ‖b_i‖ / |Re λ_i| of what is dropped"
     keeps = _DIRECT | {"poles"}
     keeps_values = BOTH
@@ -208,7 +213,6 @@ class StableTimeLimited(MethodConformance):
 class DataWeightedTruncation(MethodConformance):
     name = "data_weighted_truncation"
     keeps = _DIRECT
-    times = frozenset({"discrete"})
     kinds = ("dense", "sparse")
     sparse_descriptor = True
     batched = False
@@ -248,7 +252,9 @@ def _states(system: StateSpace) -> Any:
     x = np.zeros((4, 81, system.order))
     if system.batch_shape or not all(np.isfinite(M).all() for M in (dense.A, dense.B)):
         return x[:, 1:]  # will be refused
-    AB = np.linalg.lstsq(E, np.concatenate([dense.A, dense.B], axis=1))[0].T
+    step = 0.0 if system.dt else 0.1  # of the trapezoidal rule
+    AB = np.concatenate([dense.A if system.dt else E + step * dense.A, dense.B], axis=1)
+    AB = np.linalg.lstsq(E - step * dense.A, AB)[0].T
     for k in range(80):
         x[:, k + 1] = np.concatenate([x[:, k], u[:, k]], axis=1) @ AB
     return x[:, 1:]

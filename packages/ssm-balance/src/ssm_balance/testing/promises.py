@@ -50,6 +50,8 @@ class Promises:
     """Whether a batch is taken, and gets one order; refused if not."""
     takes_unstable: ClassVar[bool] = False
     """Whether an unstable system is reduced as it is; refused if not."""
+    splits_unstable: ClassVar[bool] = False
+    """Whether `unstable="keep"` reduces the stable part and keeps the rest."""
     takes_torch: ClassVar[bool] = True
     """Whether tensors are taken, and given back."""
     projects: ClassVar[frozenset[str]] = BOTH

@@ -12,7 +12,7 @@ from .promises import WORDS, Promises
 
 START = "<!-- method table: start, written by `python -m ssm_balance.testing` -->"
 END = "<!-- method table: end -->"
-_COLUMNS = ("method", "H∞ bound", "keeps", "optimal", "time", "batch", "sparse", "unstable", "remark")
+_COLUMNS = ("method", "H∞ bound", "keeps", "optimal", "time", "batch", "sparse `A`", "`E`", "unstable system", "remark")
 
 
 def method_table(suites: tuple[type[Promises], ...] | None = None) -> str:
@@ -35,18 +35,20 @@ def written(text: str, table: str) -> str:
 
 def _row(suite: type[Promises]) -> list[str]:
     keeps = ", ".join(word for word in WORDS if word in suite.keeps)
-    sparse = "`A`, `E`" if suite.sparse_descriptor else "`A`" if "sparse" in suite.kinds else "–"
-    return [
+    unstable = "taken" if suite.takes_unstable else '`unstable="keep"`' if suite.splits_unstable else "refused"
+    row = [
         f"`{suite.name}`",
         suite.bound or "–",
         keeps or "–",
         suite.optimal or "–",
         ", ".join(sorted(suite.times)),
         _tick(suite.batched),
-        sparse,
-        _tick(suite.takes_unstable),
+        _tick("sparse" in suite.kinds),
+        "dense, sparse" if suite.sparse_descriptor else "dense",
+        unstable,
         suite.note or ("depends on the coordinates" if not suite.invariant else "–"),
     ]
+    return [cell.replace("|", "\\|") for cell in row]
 
 
 def _tick(said: bool) -> str:
