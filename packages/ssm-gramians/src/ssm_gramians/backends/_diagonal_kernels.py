@@ -78,7 +78,10 @@ def _first_tile(out: Array, inputs: int) -> int:
     return skipped if fits and inputs == 1 and n >= 16 and n % 128 > 0 and out.nbytes >= _BEYOND_CACHE else -1
 
 
-inline: Any = numba.njit(error_model="numpy", forceinline=True)
+# Without wrappers for Python, which nobody calls, they compile faster.
+_INNER = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+inner: Any = numba.njit(**_INNER)  # type: ignore[call-overload]  # the stubs lack the options
+inline: Any = numba.njit(**_INNER, forceinline=True)  # type: ignore[call-overload]
 
 
 @numba.njit(parallel=True, cache=True, error_model="numpy")
@@ -96,10 +99,7 @@ def _kernel(discrete, tile, batch, n, inputs, a, B, margin, work, out):
             _write_tiles(discrete, top, modes, right, tile, n, target)
             continue
         for i in range(n):
-            if inputs == 1:  # said twice, since the loop over inputs would cost a third of the time
-                _write_row(discrete, top, modes, right, 1, i, n, target)
-            else:
-                _write_row(discrete, top, modes, right, inputs, i, n, target)
+            _write_row(discrete, top, modes, right, inputs, i, n, target)
 
 
 @inline
@@ -111,8 +111,16 @@ def _split(M, columns, n, re, im):
             write(im, r * n + j, read(M, 2 * (j * columns + r) + 1))
 
 
-@inline
+@inner
 def _write_row(discrete, top, modes, right, inputs, i, n, out):
+    if inputs == 1:  # said twice, since the loop over inputs would cost a third of the time
+        _fill_row(discrete, top, modes, right, 1, i, n, out)
+    else:
+        _fill_row(discrete, top, modes, right, inputs, i, n, out)
+
+
+@inline
+def _fill_row(discrete, top, modes, right, inputs, i, n, out):
     (x, y, margin), (p, q) = modes, right
     start, whole = 2 * n * i, n - n % LANES
     for j in range(0, whole, LANES):

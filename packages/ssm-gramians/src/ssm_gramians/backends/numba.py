@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class NumbaBackend(ScipyBackend):
     """What `scipy` does, with one fused pass over memory where the closed form takes a dozen.
 
-    The first call compiles, for about a second; the result is cached on disk.
+    The first call compiles, for some seconds; the result is cached on disk.
     """
 
     name: ClassVar[str] = "numba"
