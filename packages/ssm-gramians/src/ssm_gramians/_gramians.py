@@ -73,7 +73,7 @@ def controllability_gramian(
     """
     span = Span(horizon, average, band)
     check_gramian(system, span)
-    return _hermitian(gramian(system, span, solver, backend))
+    return gramian(system, span, solver, backend)
 
 
 def observability_gramian(
@@ -121,12 +121,16 @@ def observability_gramian(
 
 
 def gramian(system: StateSpace, span: Span, solver: Solver | None, backend: str | Backend | None) -> Array:
-    """Return the Gramian, Hermitian up to rounding, of a system that has one."""
+    """Return the Gramian of a system that has one."""
+    chosen = get_backend(system.B if backend is None else backend)
+    if span.is_all and _suits_kernel(system, solver, chosen):  # Hermitian as it is
+        return chosen.diagonal_gramian(system.A.eigenvalues, system.B, discrete=system.is_discrete)
+    return _hermitian(_nearly_hermitian(system, span, solver, backend))
+
+
+def _nearly_hermitian(system: StateSpace, span: Span, solver: Solver | None, backend: str | Backend | None) -> Array:
     if span.is_all:
         A, B = system.A, input_matrix(system)
-        chosen = get_backend(B if backend is None else backend)
-        if _suits_kernel(system, solver, chosen):
-            return chosen.diagonal_gramian(A.eigenvalues, B, discrete=system.is_discrete)
         kind = Stein if system.is_discrete else Lyapunov
         return solve(kind(A, B @ adjoint(B), system.E), solver, backend).unwrap()
     system = without_descriptor(system)
