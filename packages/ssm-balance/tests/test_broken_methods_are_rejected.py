@@ -7,8 +7,8 @@ import pytest
 
 from ssm_balance import Order, balanced_truncation, singular_perturbation
 from ssm_balance.testing import MethodConformance
-from ssm_balance.testing.built_in import BalancedTruncation
 from ssm_balance.testing.promises import BOTH
+from ssm_balance.testing.suites import BalancedTruncation
 from ssm_gramians import StateSpace
 
 
@@ -143,8 +143,7 @@ class Patching(Sound):
     """Replaces what is not finite."""
 
     def reduce(self, system, order=None, **wish):
-        parts = {name: np.nan_to_num(getattr(system, name)) for name in "ABCD"}
-        return super().reduce(replace(system, **parts), order, **wish)
+        return super().reduce(replace(system, D=np.nan_to_num(system.D)), order, **wish)
 
 
 class Reckless(Sound):
@@ -257,7 +256,7 @@ BROKEN = [
     *((Forgiving, "test_a_bad_wish_is_refused", (wish,)) for wish in ({}, {"energy": 0.0}, {"energy": 1.2})),
     (Forgiving, "test_a_bad_wish_is_refused", ({"order": 2, "energy": 0.9},)),
     (Deaf, "test_an_allowed_error_is_kept", ()),
-    (Patching, "test_what_is_not_finite_is_refused", ("C",)),
+    (Patching, "test_what_is_not_finite_is_refused", ()),
     (Reckless, "test_an_unstable_system_is_taken_or_refused", ()),
     (Drops, "test_unstable_poles_are_kept_on_request", ()),
     (Scribbling, "test_inputs_are_untouched", ()),

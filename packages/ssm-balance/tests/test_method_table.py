@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from ssm_balance import methods
 from ssm_balance.testing import method_table, table
-from ssm_balance.testing.built_in import BalancedTruncation
+from ssm_balance.testing.suites import BalancedTruncation
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "methods.md"
+README = Path(__file__).parents[1] / "README.md"
 
 
 def test_the_page_shows_what_the_declarations_say():
@@ -22,6 +24,12 @@ def test_the_page_shows_what_the_declarations_say():
 
     assert table.START in text
     assert table.written(text, method_table()) == text, "run `python -m ssm_balance.testing` on the page"
+
+
+def test_the_readme_names_every_method():
+    text = README.read_text(encoding="utf-8")
+
+    assert {name for name in methods.__all__ if f"`{name}`" not in text} == set()
 
 
 def test_the_command_fills_a_page(tmp_path):

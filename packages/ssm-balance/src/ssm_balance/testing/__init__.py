@@ -9,9 +9,9 @@ A method of your own proves itself in a few lines::
         keeps = frozenset({"stability"})
 """
 
-from .built_in import built_in
 from .method import MethodConformance
 from .promises import Promises
+from .suites import built_in
 from .systems import like, points, relative, stable_system, transformed
 from .table import method_table
 

@@ -71,7 +71,7 @@ class AnswerLaws(Promises):
             for word in self.keeps:
                 assert _KEPT[word](system.to_dense(), reduction.system, gain * self.rtol), f"not kept: {word}"
 
-    @two_kinds
+    @over(("dense",))
     def test_no_error_is_below_what_is_possible(self, kind: Kind, dt: float) -> None:
         system = self.served(kind, dt)
         hsv = hankel_singular_values(system.to_dense())

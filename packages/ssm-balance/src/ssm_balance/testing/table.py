@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from .built_in import built_in
 from .promises import WORDS, Promises
+from .suites import built_in
 
 START = "<!-- method table: start, written by `python -m ssm_balance.testing` -->"
 END = "<!-- method table: end -->"

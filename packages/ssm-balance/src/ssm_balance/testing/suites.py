@@ -8,17 +8,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from ssm_gramians import StateSpace
-from ssm_gramians.testing import as_numpy
 
 from .. import methods
 from .._reduction import Reduction
 from ..norms import hinf_bracket
+from ._given import states, weight, with_feedthrough
 from .method import MethodConformance
 from .promises import BOTH, CONTINUOUS, NEVER
-from .systems import Kind, like, stable_system
+from .systems import Kind, stable_system
 
 _TWICE = "2 Σ_{i>r} σ_i"
 _DEFINITE = "‖L‖ ‖K‖ 2 Σ_{i>r} σ_i"
@@ -121,7 +119,7 @@ class StochasticTruncation(MethodConformance):
     note = "D of full row rank, or `alpha`"
 
     def system(self, kind: Kind = "dense", dt: float = 0.0) -> StateSpace:
-        return _with_feedthrough(kind, dt)
+        return with_feedthrough(kind, dt)
 
 
 class LqgTruncation(MethodConformance):
@@ -156,7 +154,7 @@ class PositiveRealTruncation(MethodConformance):
     note = "δ = 2 ‖(D + Dᴴ)⁻¹‖ Σ_{i>r} π_i, F = Dᴴ + G"
 
     def system(self, kind: Kind = "dense", dt: float = 0.0) -> StateSpace:
-        return _with_feedthrough(kind, dt)
+        return with_feedthrough(kind, dt)
 
 
 class FrequencyWeightedTruncation(MethodConformance):
@@ -166,7 +164,7 @@ class FrequencyWeightedTruncation(MethodConformance):
     stable = False
 
     def reduce(self, system: StateSpace, order: Any = None, **wish: Any) -> Reduction:
-        wish |= {"input_weight": _weight(system, system.inputs), "output_weight": _weight(system, system.outputs)}
+        wish |= {"input_weight": weight(system, system.inputs), "output_weight": weight(system, system.outputs)}
         return methods.frequency_weighted_truncation(system, order, stable=self.stable, **wish)
 
 
@@ -220,7 +218,7 @@ class DataWeightedTruncation(MethodConformance):
     note = "measures on the data: `snapshot_error`"
 
     def reduce(self, system: StateSpace, order: Any = None, **wish: Any) -> Reduction:
-        return methods.data_weighted_truncation(system, order, states=_states(system), **wish)
+        return methods.data_weighted_truncation(system, order, states=states(system), **wish)
 
 
 def built_in() -> tuple[type[MethodConformance], ...]:
@@ -230,31 +228,3 @@ def built_in() -> tuple[type[MethodConformance], ...]:
         for suite in globals().values()
         if isinstance(suite, type) and issubclass(suite, MethodConformance) and suite is not MethodConformance
     )
-
-
-def _with_feedthrough(kind: Kind, dt: float) -> StateSpace:
-    """Return a square system in which D outweighs the rest."""
-    full = stable_system(kind, dt, inputs=2, outputs=2)
-    gain = hinf_bracket(full.to_dense(), rtol=1e-3).upper
-    return replace(full, D=3 * gain * np.eye(2))
-
-
-def _weight(system: StateSpace, channels: int) -> StateSpace:
-    A = np.diag(np.linspace(0.3, 0.6, channels)) if system.dt else -np.diag(np.linspace(0.5, 1.0, channels))
-    return StateSpace(A, np.eye(channels), np.eye(channels), 0.2 * np.eye(channels), system.dt)
-
-
-def _states(system: StateSpace) -> Any:
-    """E x(k+1) = A x + B u for the same noise u, whatever the coordinates."""
-    dense = like(system.to_dense(), as_numpy)
-    E = np.eye(system.order) if dense.E is None else dense.E
-    u = np.random.default_rng(5).standard_normal((4, 80, system.inputs))
-    x = np.zeros((4, 81, system.order))
-    if system.batch_shape or not all(np.isfinite(M).all() for M in (dense.A, dense.B)):
-        return x[:, 1:]  # will be refused
-    step = 0.0 if system.dt else 0.1  # of the trapezoidal rule
-    AB = np.concatenate([dense.A if system.dt else E + step * dense.A, dense.B], axis=1)
-    AB = np.linalg.lstsq(E - step * dense.A, AB)[0].T
-    for k in range(80):
-        x[:, k + 1] = np.concatenate([x[:, k], u[:, k]], axis=1) @ AB
-    return x[:, 1:]
