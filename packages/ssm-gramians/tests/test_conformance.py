@@ -92,9 +92,10 @@ del _Backend, _Solver  # only the named subclasses are collected
 
 
 def test_every_backend_of_the_registry_is_covered():
-    assert set(NAMES) == set(MAKERS)
+    assert set(NAMES) <= set(MAKERS)
+    assert set(MAKERS) - set(NAMES) <= {"slycot"}, "only SLICOT may be missing: there are no wheels for every machine"
 
 
-@pytest.mark.parametrize("name", sorted(MAKERS))
+@pytest.mark.parametrize("name", NAMES)
 def test_auto_always_has_a_candidate(name):
     assert Auto().needs <= get_backend(name).provides
