@@ -60,10 +60,11 @@ class SmithFactorization:
         equation = self.equation.with_right_side(Q)
         if self._singular:
             return singular_solution(equation)
-        if self._is_hopeless():
+        compiled = "smith_kernel" in self._backend.provides and self._powers[0].shape[-1] <= _KERNEL_ORDER
+        if not compiled and self._is_hopeless():  # a compiled loop is over before a forecast is made
             return self._given_up(equation)
         A, right = promote(self._powers[0], self._in_discrete_time(Q, dual=False))
-        if "smith_kernel" in self._backend.provides and A.shape[-1] <= _KERNEL_ORDER:
+        if compiled:
             X, residual, steps, outcome = self._backend.smith_sums(A, right, rtol=self.rtol, max_steps=self._max_steps)
         else:
             residual = None
