@@ -61,6 +61,7 @@ def frequency_weighted_truncation(
     stable
         Guarantee stability, and the bound ‖G − G_r‖_∞ ≤ ‖L‖ ‖K‖ 2 Σ_{i>r} σ_i: the right-hand sides of the equations
         of P and Q are replaced by their moduli (Wang, Sreeram and Liu). The weighted error may grow.
+        Moduli, and so the result, depend on the coordinates that the system comes in.
     balancing_free
         Return the same reduced system in well-conditioned coordinates that are not balanced.
     solver, backend

@@ -56,6 +56,7 @@ def time_limited_truncation(
     stable
         Guarantee stability, and the bound ‖L‖ ‖K‖ 2 Σ_{i>r} σ_i: the right-hand sides of the equations of P and Q are
         replaced by their moduli. The error up to the horizon grows a little.
+        Moduli, and so the result, depend on the coordinates that the system comes in.
     balancing_free
         Return the same reduced system in well-conditioned coordinates that are not balanced.
     solver, backend
@@ -135,6 +136,7 @@ def frequency_limited_truncation(
     stable
         Guarantee stability, and the bound ‖L‖ ‖K‖ 2 Σ_{i>r} σ_i: the right-hand sides of the equations of P and Q are
         replaced by their moduli. The error on the band grows, sometimes to that of `balanced_truncation`.
+        Moduli, and so the result, depend on the coordinates that the system comes in.
     balancing_free
         Return the same reduced system in well-conditioned coordinates that are not balanced.
     solver, backend

@@ -1,4 +1,4 @@
-"""The residual of a direct solve, seen on one vector: O(n^2), where the solve itself is O(n^3)."""
+"""The residual of a solve, seen on one vector: O(n^2), where the solve itself is O(n^3)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .._solution import Solution, Status
 from ._directions import directions
 
 
-def judge_by_probe(equation: Equation, X: Array | Gram, *, steps: int = 0) -> Solution:
+def judge_by_probe(equation: Equation, X: Array | Gram, *, rtol: float = 0.0, steps: int = 0) -> Solution:
     r"""Return the solution with the status that its residual R earns, by $\lVert R v\rVert$ for a fixed vector v.
 
-    A direct solver leaves a residual of rounding size or none of its digits is right, and hides neither from a vector
-    without structure (Freivalds 1979). `Solution.residual` is the exact one all the same, computed when asked for.
+    It must be of rounding size, or below rtol; what is larger does not hide from a vector without structure (Freivalds
+    1979). `Solution.residual` is the exact one all the same, computed when asked for.
 
     Where the terms are far smaller than $\lVert A\rVert\,\lVert X\rVert$, as for a mode near the border of stability,
     no solver can do better than rounding relative to the latter: that will do as long as half of the digits are left.
@@ -25,7 +25,7 @@ def judge_by_probe(equation: Equation, X: Array | Gram, *, steps: int = 0) -> So
         norms = _norms(terms[0] + terms[1] + terms[2], *terms)
     xp = namespace(norms)
     rest, size, eps = norms[..., 0], norms[..., 1] + norms[..., 2] + norms[..., 3], float(xp.finfo(X.dtype).eps)
-    limit = 100 * (X.shape[-2] + X.shape[-1]) * eps  # as everywhere: see `judge`
+    limit = max(100 * (X.shape[-2] + X.shape[-1]) * eps, rtol)  # as everywhere: see `judge`
     if bool(xp.all(rest < limit * size)):  # false for what is not finite, on either side
         return Solution(X, Status.CONVERGED, equation, steps)
     if not bool(xp.all(xp.isfinite(rest))):  # no entry of a probe is zero: what is not finite in X shows

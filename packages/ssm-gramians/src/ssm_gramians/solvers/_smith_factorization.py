@@ -11,7 +11,6 @@ from .._gram import Gram
 from .._solution import Solution, Status, judge, singular_solution
 from ..backends import Backend
 from ._doubling import CONVERGED, DIVERGED, doubled_sums
-from ._gram_judge import judge_gram
 from ._powers import Powers
 from ._probe import judge_by_probe
 from .cayley import cayley
@@ -81,7 +80,7 @@ class SmithFactorization:
             Z = namespace(Z).reshape(Z, (*_batch(equation), *Z.shape[-2:]))
             if status is not Status.CONVERGED:
                 return Solution(Gram(Z), status, equation, steps)
-            return judge_gram(equation, Gram(Z), rtol=self.rtol, steps=steps)
+            return judge_by_probe(equation, Gram(Z), rtol=self.rtol, steps=steps)
         if self._is_hopeless():
             return self._given_up(equation)
         X, outcome, steps = self._powers.sum(right, dual=dual)

@@ -78,6 +78,15 @@ class Auto:
         last = next((k for k, solver in enumerate(served) if isinstance(solver, _DIRECT)), len(served))
         return tuple(served[: last + 1])
 
+    def passed_over(self, equation: Equation, backend: Backend) -> tuple[str, ...]:
+        """Return why each solver of the table that is not a candidate is none."""
+        candidates, reasons = self.candidates(equation, backend), []
+        for solver in self._table(equation, backend):
+            if solver not in candidates:
+                refused = refusal(equation, solver, backend)
+                reasons.append(refused or f"{type(solver).__name__}, since a direct solver comes before it")
+        return tuple(reasons)
+
     def _table(self, equation: Equation, backend: Backend) -> tuple[Solver, ...]:
         kind, factored = kind_of(equation.A), isinstance(equation.Q, Gram)
         if equation.name == "sylvester":
@@ -108,7 +117,7 @@ class Auto:
 def _dense(equation: Equation, backend: Backend, factored: bool) -> tuple[Solver, ...]:
     direct: Solver = Hammarling() if factored else BartelsStewart()
     if not direct.needs <= backend.provides:
-        return SquaredSmith(), *_small(equation)
+        return direct, SquaredSmith(), *_small(equation)  # the first is passed over, and `explain` says why
     if equation.name == "stein":
         return SquaredSmith(max_steps=16), direct
     return (SquaredSmith(max_steps=9), direct) if _is_mild(equation, backend) else (direct,)
@@ -173,7 +182,7 @@ class TriedInTurn:
 
 
 def explanation(equation: Equation, solver: Solver, backend: Backend) -> str:
-    """Return in words what `solve` would do with this equation."""
+    """Return in words what `solve` would do with this equation, and what it would pass over."""
     size = " x ".join(str(n) for n in equation.shape)
     batch = next((tuple(M.shape[:-2]) for M in equation.matrices.values() if M.shape[:-2]), ())
     lines = [f"{equation.name}, {kind_of(equation.A)} A, X {size}, batch {batch}, backend {backend.name!r}"]
@@ -181,4 +190,6 @@ def explanation(equation: Equation, solver: Solver, backend: Backend) -> str:
     for k, candidate in enumerate(solvers, start=1):
         found = f": {candidate.recognised(equation, backend)}" if hasattr(candidate, "recognised") else ""
         lines.append(f"{k}. {candidate}{found}")
+    if isinstance(solver, Auto):
+        lines += [f"passed over: {reason}" for reason in solver.passed_over(equation, backend)]
     return "\n".join(lines)

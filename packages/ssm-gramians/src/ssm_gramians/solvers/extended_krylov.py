@@ -32,6 +32,7 @@ class ExtendedKrylov:
     ----------
     rtol
         Stop when $\lVert R\rVert_F \le$ rtol $\lVert B B^H\rVert_F$ for the residual R of the equation.
+        What the rounding of its terms explains is taken off first: solutions far larger than $B B^H$ reach no less.
     max_steps
         Blocks of the space at most; each has two vectors for every column of B.
 

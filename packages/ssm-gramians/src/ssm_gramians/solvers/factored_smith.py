@@ -17,17 +17,6 @@ if TYPE_CHECKING:
     from jaxtyping import Inexact
 
 
-def stein_factor(
-    A: Inexact[Array, "*batch n n"], B: Inexact[Array, "*batch n m"], backend: Backend, *, max_steps: int = 50
-) -> Inexact[Array, "*batch n k"] | None:
-    r"""Return Z with $A Z Z^H A^H - Z Z^H + B B^H = 0$, every column kept; None if it does not converge."""
-    xp = namespace(A)
-    powers = Powers(xp.reshape(A, (-1, *A.shape[-2:])), rtol=backend.eps(A), max_steps=max_steps)
-    right = xp.reshape(B, (powers[0].shape[0], *B.shape[-2:]))
-    Z, status, _ = summed_factor(powers, right, backend, dual=False, truncate=0.0)
-    return xp.reshape(Z, (*A.shape[:-2], *Z.shape[-2:])) if status is Status.CONVERGED else None
-
-
 def summed_factor(
     powers: Powers, B: Inexact[Array, "batch n m"], backend: Backend, *, dual: bool, truncate: float | None
 ) -> tuple[Inexact[Array, "batch n k"], Status, int]:

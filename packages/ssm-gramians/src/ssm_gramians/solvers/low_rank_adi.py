@@ -40,7 +40,8 @@ class LowRankADI:
         `ProjectionShifts()`, `WachspressShifts()`, `PenzlShifts()`, `FixedShifts(...)`; by symmetry if None:
         Wachspress for Hermitian A and E, projection otherwise.
     rtol
-        Stop when $\lVert R\rVert_F \le$ rtol $\lVert B B^H\rVert_F$ for the residual R of the equation.
+        Stop when $\lVert R\rVert_F \le$ rtol $\lVert B B^H\rVert_F$ for the residual factor of the iteration. It knows
+        nothing of the rounding of a solution far larger than $B B^H$; `Solution.residual` does.
     max_steps
         Shifts at most, a conjugate pair counted once.
 

@@ -13,7 +13,7 @@ from .._errors import SingularEquationError
 from .._gram import Gram
 from .._solution import Solution, Status, judge, singular_solution
 from ..backends import Backend
-from ._gram_judge import judge_gram
+from ._probe import judge_by_probe
 from .factored_smith import compress, revealed
 
 
@@ -67,7 +67,7 @@ class SignIteration:
         if status is not Status.CONVERGED:
             return Solution(found, status, equation, steps)
         if isinstance(found, Gram) and "E" not in equation.matrices:
-            return judge_gram(equation, found, rtol=rtol, steps=steps)
+            return judge_by_probe(equation, found, rtol=rtol, steps=steps)
         return judge(equation, found, rtol=rtol, steps=steps)
 
     def _iterate(self, A: Array, E: Array, right: Array, factored: bool, backend: Backend) -> tuple[Array, Status, int]:

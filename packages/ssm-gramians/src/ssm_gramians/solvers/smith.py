@@ -10,9 +10,6 @@ from .._gram import Gram
 from .._solution import Solution
 from ..backends import Backend
 from ._smith_factorization import SmithFactorization
-from .cayley import cayley
-
-__all__ = ["SquaredSmith", "cayley"]
 
 
 @dataclass(frozen=True)
