@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
-from ssm_gramians import Cauchy, ConvergenceError, Diagonal, LowRankADI, StateSpace, UnsupportedError
+from ssm_gramians import StateSpace
 
 from ._certificate import Certificate
 from ._difference import difference
 from ._host import dense_matrices, on_host
+from ._large_error import large_h2_error
 from ._relative_error import relative_error
 from ._sensitivity import rounding_level
 from ._stability import unstable_pole
 from .norms import GainBracket, h2_norm, hinf_bracket, linf_bracket, peak_gain
-from .norms._modal_energy import modal_h2_norm
 from .norms._response import FrequencyResponse
 
 if TYPE_CHECKING:
     from jaxtyping import Complex, Float
-
-_FEW_MODES = 20_000  # the square of it in operations: seconds
 
 
 def measure(
@@ -85,38 +82,7 @@ def _dense_errors(full: StateSpace, reduced: StateSpace, rtol: float) -> tuple[G
 
 def _large_errors(full: StateSpace, reduced: StateSpace) -> tuple[GainBracket, float]:
     gain, frequency = peak_gain(full, minus=reduced)
-    return GainBracket(gain, np.inf, frequency), _large_h2(_large_difference(full, reduced))
-
-
-def _large_h2(error: StateSpace) -> float:
-    """From a low-rank factor, which keeps the digits of a small error; else from the modes, as long as they are few."""
-    solver = Cauchy(rtol=1e-28) if isinstance(error.A, Diagonal) else LowRankADI(rtol=1e-15)
-    for attempt in (solver, None):  # a residual of 1e-15 leaves √eps of the norm of the full system
-        try:
-            return float(h2_norm(error, solver=attempt))
-        except (ConvergenceError, UnsupportedError):
-            if isinstance(error.A, Diagonal):
-                return modal_h2_norm(error, error.A) if error.order <= _FEW_MODES else np.nan
-    return np.nan
-
-
-def _large_difference(full: StateSpace, reduced: StateSpace) -> StateSpace:
-    """G − G_r, block diagonal: sparse, or diagonal with the eigenvalues of both."""
-    A_r, B_r, C_r, D_r = dense_matrices(reduced)
-    E: Any = None
-    B, C, D = full.B, full.C, full.D - D_r
-    if isinstance(full.A, Diagonal):
-        poles, vectors = np.linalg.eig(A_r)
-        A: Any = Diagonal(np.concatenate([full.poles(), poles]))
-        if full.A.paired:
-            B, C = np.concatenate([B, B.conj()]), np.concatenate([C, C.conj()], axis=1)
-        B_r, C_r = np.linalg.solve(vectors, B_r), C_r @ vectors
-    else:
-        parts = [getattr(M, "matrix", M) for M in (full.A, full.E)]
-        A = sparse.csc_array(sparse.block_diag([parts[0], A_r]))
-        if parts[1] is not None:
-            E = sparse.csc_array(sparse.block_diag([parts[1], np.eye(A_r.shape[0])]))
-    return StateSpace(A, np.concatenate([B, B_r]), np.concatenate([C, -C_r], axis=1), D, full.dt, E)
+    return GainBracket(gain, np.inf, frequency), large_h2_error(full, reduced)
 
 
 def _condition(vectors: Complex[np.ndarray, "r r"]) -> float:

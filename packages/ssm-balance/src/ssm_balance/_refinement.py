@@ -13,7 +13,7 @@ from ._difference import difference
 from ._errors import BalanceError
 from ._h2_refine import descend
 from ._host import on_host
-from ._measure import _large_difference, _large_h2
+from ._large_error import large_h2_error
 from ._mirrored import MirroredResponse
 from ._pole_residue import PoleResidue
 from ._stability import require_finite, require_stable
@@ -101,7 +101,7 @@ def h2_error(full: StateSpace, reduced: StateSpace) -> float:
     """‖G − G_r‖₂ of one system: dense and from a factor if it is small, else by a low-rank solver."""
     full, reduced = on_host(full), on_host(reduced)
     if full.order > _DENSE and isinstance(full.A, Diagonal | Sparse):
-        return _large_h2(_large_difference(full, reduced))
+        return large_h2_error(full, reduced)
     return float(h2_norm(difference(full.to_dense(), reduced)))
 
 
