@@ -38,7 +38,7 @@ def test_stein_batch(race, n, radius, dtype):
     contestants = {
         "ours": lambda: sg.solve_discrete_lyapunov(A, Q, backend="numba"),
         "ours, numpy products": lambda: sg.solve_discrete_lyapunov(A, Q, backend="scipy"),
-        "scipy loop": lambda: np.stack([linalg.solve_discrete_lyapunov(a, q) for a, q in zip(A, Q, strict=True)]),
+        "SciPy loop": lambda: np.stack([linalg.solve_discrete_lyapunov(a, q) for a, q in zip(A, Q, strict=True)]),
     }
     facts = {name: {"residual": residual(A, Q, call())} for name, call in contestants.items()}
     race(f"Stein, batch of 256, radius {radius}, {dtype}, n={n}", contestants, facts, rounds=5)
@@ -53,7 +53,7 @@ def test_factored_lyapunov(race, n):
     contestants = {
         "ours": lambda: sg.solve(factored, sg.SquaredSmith()),
         "ours, sign": lambda: sg.solve(factored, sg.SignIteration()),
-        "scipy, full solution": lambda: linalg.solve_continuous_lyapunov(A, -B @ B.T),
+        "SciPy, full solution": lambda: linalg.solve_continuous_lyapunov(A, -B @ B.T),
     }
     found = {name: call() for name, call in contestants.items()}
     found = {name: X.value.to_dense() if isinstance(X, sg.Solution) else X for name, X in found.items()}

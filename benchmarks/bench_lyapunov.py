@@ -84,7 +84,7 @@ def test_full(race, name):
     contestants = {
         "ours": lambda: sg.solve_continuous_lyapunov(A, -Q),
         "ours, Bartels-Stewart": lambda: sg.solve(sg.Lyapunov(A, Q), sg.BartelsStewart()).unwrap(),
-        "scipy": lambda: peers.scipy_full(A, B),
+        "SciPy": lambda: peers.scipy_full(A, B),
         "slycot": bound(peers.slycot_full(), A, B),
         "python-control": bound(peers.python_control(), A, B),
         "pyMOR": bound(peers.pymor(), A, B),
@@ -119,7 +119,7 @@ def test_stein(race, n):
     contestants = {
         "ours": lambda: sg.solve_discrete_lyapunov(A, Q),
         "ours, Bartels-Stewart": lambda: sg.solve(sg.Stein(A, Q), sg.BartelsStewart()).unwrap(),
-        "scipy": lambda: peers.scipy_full(A, B, discrete=True),
+        "SciPy": lambda: peers.scipy_full(A, B, discrete=True),
         "slycot": bound(peers.slycot_full(), A, B, True),
         "pyMOR": bound(peers.pymor(), A, B, True),
     }

@@ -32,7 +32,8 @@ def read(path):
             seconds["seconds"] = seconds["seconds"] or benchmark["stats"]["median"]
             alone[group][benchmark["param"] or benchmark["name"]] = {**seconds, **facts}
     tasks += [(*split(group), contestants, []) for group, contestants in alone.items()]
-    return data["machine_info"], tasks
+    subjects = list(dict.fromkeys(task[0] for task in tasks))  # several files may share one
+    return data["machine_info"], sorted(tasks, key=lambda task: subjects.index(task[0]))
 
 
 def split(group):
@@ -44,6 +45,11 @@ def split(group):
 def peers_of(contestants):
     """Return the contestants that are not ours, none if nobody is."""
     return [name for name in contestants if not name.startswith("ours")] if "ours" in contestants else []
+
+
+def library(peer):
+    """Return the first word of a peer's name: one look for all that a library does."""
+    return peer.replace(",", " ").split()[0]
 
 
 def ratio(contestants, name):
@@ -103,7 +109,7 @@ def draw(machine, tasks, path):
 
     races = [task for task in tasks if peers_of(task[2])]
     rows, labels, headings = place(races)
-    names = list(dict.fromkeys(name for _, _, contestants, _ in races for name in peers_of(contestants)))
+    names = list(dict.fromkeys(library(name) for _, _, contestants, _ in races for name in peers_of(contestants)))
     looks = dict(zip(names, LOOKS * (1 + len(names) // len(LOOKS)), strict=False))
     height = max([*rows, 0]) + 1
     figure, (speed, right) = plt.subplots(
@@ -143,7 +149,7 @@ def draw_row(speed, right, y, contestants, looks):
         [min([1.0, *gains]), max([1.0, *gains])], [y, y], color="#dddddd", lw=2, zorder=1, solid_capstyle="round"
     )
     for name, gain in zip(peers_of(contestants), gains, strict=True):
-        color, marker = looks[name]
+        color, marker = looks[library(name)]
         speed.plot(gain, y, marker, color=color, ms=7, mec="white", mew=0.8, zorder=3)
         if (found := right_digits(contestants[name])) is not None:
             right.plot(max(found, 0), y, marker, color=color, ms=7, mec="white", mew=0.8, zorder=2)
@@ -151,7 +157,7 @@ def draw_row(speed, right, y, contestants, looks):
         right.plot(max(found, 0), y, "|", color=INK, ms=13, mew=2.5, zorder=3)
     nearest = min(gains)
     speed.annotate(
-        f"{nearest:.2g}x",
+        f"{nearest:.2g}x" if nearest < 100 else f"{nearest:.0f}x",
         (max([1.0, *gains]), y),
         (8, 0),
         textcoords="offset points",
