@@ -16,7 +16,7 @@ from ._host import on_host
 from ._large_error import large_h2_error
 from ._mirrored import MirroredResponse
 from ._pole_residue import PoleResidue
-from ._stability import require_finite, require_stable
+from ._stability import require_finite, require_members, require_stable
 from .norms import h2_norm
 
 _DENSE = 400  # up to so many states a dense Gramian is cheap, and its factor keeps the digits of any small error
@@ -113,6 +113,7 @@ def _is_real(system: StateSpace) -> bool:
 
 def _require_one_map(full: StateSpace, start: StateSpace) -> None:
     """Raise unless both are single systems, stable, of one shape and one dt."""
+    require_members(full)
     if full.batch_shape or start.batch_shape:
         msg = "refine_h2 takes one system; give it the members of the batch one by one, or use h2_optimal"
         raise UnsupportedError(msg)

@@ -1,17 +1,34 @@
-"""A system that can be balanced: finite and stable."""
+"""A system that can be balanced: there is one, finite and stable."""
 
 from __future__ import annotations
 
 from array_api_compat import array_namespace
 
-from ssm_gramians import InstabilityError, NonFiniteError, StateSpace, Structure
+from ssm_gramians import InstabilityError, NonFiniteError, ShapeError, StateSpace, Structure
 
 from ._arrays import is_complex
 from ._descriptor import require_regular
+from ._sparse_descriptor import require_regular_sparse
+
+
+def require_members(system: StateSpace) -> None:
+    """Raise ShapeError if a batch is empty: it has no order, no bound and no error."""
+    if 0 in system.batch_shape:
+        msg = f"got an empty batch of shape {system.batch_shape}; want at least one system: leave the call out if none"
+        raise ShapeError(msg)
 
 
 def require_finite(system: StateSpace) -> None:
-    """Raise NonFiniteError if a matrix holds NaN or infinity."""
+    """Raise unless there is a system, and no matrix of it holds NaN or infinity.
+
+    Raises
+    ------
+    ShapeError
+        If the batch is empty.
+    NonFiniteError
+        If a matrix holds NaN or infinity.
+    """
+    require_members(system)
     for name in ("A", "B", "C", "D", "E"):
         matrix = getattr(system, name)
         parts = matrix.arrays if isinstance(matrix, Structure) else () if matrix is None else (matrix,)
@@ -22,21 +39,28 @@ def require_finite(system: StateSpace) -> None:
                 raise NonFiniteError(msg)
 
 
+def require_regular_descriptor(system: StateSpace) -> None:
+    """Raise SingularDescriptorError if E, dense or sparse, is singular to working precision."""
+    if system.E is not None:
+        (require_regular_sparse if isinstance(system.E, Structure) else require_regular)(system.E)
+
+
 def require_stable(system: StateSpace) -> None:
     """Raise unless every entry is finite and every pole decays.
 
     Raises
     ------
+    ShapeError
+        If the batch is empty.
     NonFiniteError
         If a matrix holds NaN or infinity.
     SingularDescriptorError
-        If E is dense and singular to working precision.
+        If E is singular to working precision.
     InstabilityError
         If a pole is on or outside the border of the stable region; it carries the worst.
     """
     require_finite(system)
-    if system.E is not None and not isinstance(system.E, Structure):
-        require_regular(system.E)
+    require_regular_descriptor(system)
     pole = unstable_pole(system)
     if pole is not None:
         region = "|λ| < 1" if system.is_discrete else "Re λ < 0"

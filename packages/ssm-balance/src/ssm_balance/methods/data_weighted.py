@@ -17,7 +17,7 @@ from .._project import project
 from .._pull_inside import pulled_inside
 from .._reduction import Reduction
 from .._snapshots import Snapshots, output_matrix
-from .._stability import require_stable
+from .._stability import require_members, require_stable
 
 if TYPE_CHECKING:
     from ssm_gramians import Backend, Solver
@@ -92,7 +92,7 @@ def data_weighted_truncation(
     ShapeError, NonFiniteError
         If states, adjoint states or mask do not fit, or are not finite.
     UnsupportedError
-        If the system is a batch.
+        If the system is a batch, ShapeError if an empty one.
 
     References
     ----------
@@ -122,6 +122,7 @@ def _check_wish(rule: Selection, system: StateSpace, margin: float) -> None:
     if isinstance(rule, Error):
         msg = "no error is promised where the input is data and not white noise; want order or energy"
         raise OrderError(msg)
+    require_members(system)
     if system.batch_shape:
         msg = f"data_weighted_truncation takes one system; got a batch {system.batch_shape}: reduce its members in turn"
         raise UnsupportedError(msg)

@@ -15,6 +15,7 @@ from .._host import members
 from .._order import as_selection
 from .._reduction import Reduction
 from .._refinement import refine_h2
+from .._stability import require_members
 from .square_root import balanced_truncation
 
 if TYPE_CHECKING:
@@ -98,9 +99,7 @@ def _check_wish(start, order, energy, error):
 
 
 def _check_start(system, start):
-    if 0 in system.batch_shape:
-        msg = f"got an empty batch of shape {system.batch_shape}; want at least one system"
-        raise ShapeError(msg)
+    require_members(system)
     if start.batch_shape != system.batch_shape:
         msg = f"the start must have the batch dimensions of the system, {system.batch_shape}; got {start.batch_shape}"
         raise ShapeError(msg)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ssm_gramians import StateSpace, Structure, gramian_factors
+from ssm_gramians import StateSpace, gramian_factors
 
-from .._descriptor import require_regular, without_descriptor
+from .._descriptor import without_descriptor
 from .._errors import StabilityLossError
 from .._order import Error, Order, selection_from
 from .._reduction import Reduction
-from .._sparse_descriptor import require_regular_sparse
-from .._stability import require_finite, require_stable, unstable_pole
+from .._stability import require_finite, require_regular_descriptor, require_stable, unstable_pole
 from .._truncate import truncate
 from ._definite import definite_factors
 from ._promise import WithinBound, no_bound
@@ -208,10 +207,7 @@ def _limited(
 
 def _require_finite_and_regular(system: StateSpace) -> None:
     require_finite(system)
-    if isinstance(system.E, Structure):
-        require_regular_sparse(system.E)
-    elif system.E is not None:
-        require_regular(system.E)
+    require_regular_descriptor(system)
 
 
 def require_stability(reduced: StateSpace) -> None:

@@ -17,17 +17,15 @@ from ssm_gramians import (
     RationalKrylov,
     SingularEquationError,
     StateSpace,
-    Structure,
     gramian_factors,
 )
 
 from .._bounds import error_bound
-from .._descriptor import descriptor_times, require_regular
+from .._descriptor import descriptor_times
 from .._errors import BalanceError, OrderError
 from .._order import Error, Order, selection_from
 from .._reduction import Reduction
-from .._sparse_descriptor import require_regular_sparse
-from .._stability import require_finite, require_stable
+from .._stability import require_finite, require_regular_descriptor, require_stable
 from .._truncate import truncate
 
 if TYPE_CHECKING:
@@ -172,8 +170,7 @@ def _attainable(rule: Error, left_out: float) -> Error:
 
 def _require_sound(system: StateSpace) -> None:
     """Raise for NaN, a singular E, and unstable poles as far as they are cheap."""
-    if system.E is not None:
-        require_finite(system)
-        (require_regular_sparse if isinstance(system.E, Structure) else require_regular)(system.E)
+    require_finite(system)
+    require_regular_descriptor(system)
     cheap = isinstance(system.A, Diagonal) and system.E is None
     (require_stable if cheap or system.order <= _FEW else require_finite)(system)

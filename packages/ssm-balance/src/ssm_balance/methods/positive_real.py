@@ -129,7 +129,7 @@ def _passive_factor(system: StateSpace) -> Inexact[np.ndarray, "n k"]:
 
 def _bound_for(system: StateSpace) -> Bound:
     """δ ‖F‖² / (1 − δ ‖F‖), the gains ‖F‖ of Dᴴ + G found once."""
-    plain = on_host(without_descriptor(system))
+    plain = on_host(without_descriptor(system)).to_dense()
     shifted = [_plus(member, member.D.conj().T) for member in members(plain)]
     gains = np.array([hinf_bracket(member, rtol=1e-3).upper for member in shifted])
     weights = np.array([1 / np.linalg.eigvalsh(member.D)[0] for member in shifted])

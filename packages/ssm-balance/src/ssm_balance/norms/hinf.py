@@ -12,7 +12,7 @@ from ssm_gramians import InstabilityError, Sparse, StateSpace, UnsupportedError
 from .._descriptor import without_descriptor
 from .._errors import BalanceError
 from .._host import members, on_host
-from .._stability import require_finite, require_stable
+from .._stability import require_finite, require_members, require_stable
 from ._grid import frequency_grid, on_band
 from ._level import LevelCrossings
 from ._response import FrequencyResponse
@@ -66,6 +66,7 @@ def hinf_norm(system: StateSpace, *, rtol: float = 1e-8) -> float | Float[np.nda
     """
     if not system.batch_shape:
         return hinf_bracket(system, rtol=rtol).lower
+    require_members(system)
     norms = [hinf_bracket(member, rtol=rtol).lower for member in members(on_host(without_descriptor(system)))]
     return np.reshape(np.array(norms, dtype=float), system.batch_shape)
 

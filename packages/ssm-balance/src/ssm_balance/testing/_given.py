@@ -32,7 +32,7 @@ def states(system: StateSpace) -> Any:
     dense = like(system.to_dense(), as_numpy)
     E = np.eye(system.order) if dense.E is None else dense.E
     u = np.random.default_rng(5).standard_normal((4, 80, system.inputs))
-    x = np.zeros((4, 81, system.order))
+    x = np.zeros((4, 81, system.order), dtype=dense.A.dtype)
     if system.batch_shape or not all(np.isfinite(M).all() for M in (dense.A, dense.B)):
         return x[:, 1:]  # will be refused
     step = 0.0 if system.dt else 0.1  # of the trapezoidal rule

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from ssm_gramians import GramiansError, InstabilityError, NonFiniteError
+from ssm_gramians import GramiansError, InstabilityError, NonFiniteError, ShapeError
 from ssm_gramians.testing import as_numpy, assert_same_kind, assert_untouched
 
-from .._errors import OrderError, SingularDescriptorError
+from .._errors import BalanceError, OrderError, SingularDescriptorError
 from .._order import Energy
 from ._answers import AnswerLaws
 from .promises import WORDS
@@ -177,9 +177,20 @@ class MethodConformance(AnswerLaws):
             self.assert_same_map(self.run(held, 4).system, self.run(replace(system, A=A, B=B, E=E), 4).system)
 
     def test_a_singular_descriptor_is_refused(self) -> None:
+        E = np.diag([1.0] * 5 + [0.0])
         for system in self.systems():
             with pytest.raises(SingularDescriptorError):
-                self.run(replace(system, E=np.diag([1.0] * 5 + [0.0])), 2)
+                self.run(replace(system, E=E), 2)
+            error: Any = SingularDescriptorError if self.sparse_descriptor else (GramiansError, BalanceError)
+            with pytest.raises(error):
+                self.run(replace(system, A=sparse.csc_array(system.A), E=sparse.csc_array(E)), 2)
+
+    def test_an_empty_batch_is_refused(self) -> None:
+        for system in self.systems():
+            none: dict[str, Any] = {name: np.zeros((0, *getattr(system, name).shape)) for name in _MATRICES}
+            for wish in ({"order": 2}, {"energy": 0.9}):
+                with pytest.raises(ShapeError, match="empty batch"):
+                    self.run(replace(system, **none), **wish)
 
     def _promised(self, reduction: Any) -> float:
         return float(reduction.relative_error_bound if self.bound_is_relative else reduction.error_bound)

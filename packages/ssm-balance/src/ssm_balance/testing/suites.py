@@ -149,7 +149,6 @@ class PositiveRealTruncation(MethodConformance):
     reduce = staticmethod(methods.positive_real_truncation)
     bound = "δ ‖F‖² / (1 − δ ‖F‖), while δ ‖F‖ < 1"
     keeps = _DIRECT | {"passivity"}
-    kinds = ("dense", "complex", "diagonal", "paired")
     keeps_values = CONTINUOUS
     note = "δ = 2 ‖(D + Dᴴ)⁻¹‖ Σ_{i>r} π_i, F = Dᴴ + G"
 
@@ -211,7 +210,6 @@ class StableTimeLimited(MethodConformance):
 class DataWeightedTruncation(MethodConformance):
     name = "data_weighted_truncation"
     keeps = _DIRECT
-    kinds = ("dense", "sparse")
     sparse_descriptor = True
     batched = False
     projects = NEVER
