@@ -25,8 +25,8 @@ from ssm_gramians import Diagonal, InstabilityError, StateSpace
 
 from .._errors import ReductionError, ShapeError, UnsupportedError, require
 from ..scan import Implementation, diagonal_scan
-from ..scan.associative import accumulate
-from ..scan.reference import drive
+from ..scan.diagonal.reference import drive
+from ..scan.diagonal.torch import accumulate
 from ._surgery import Surgery, Transport, nearest_poles
 
 if TYPE_CHECKING:

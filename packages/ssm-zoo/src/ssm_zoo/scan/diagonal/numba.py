@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, reduce
+from functools import reduce
 from itertools import pairwise
 from math import ceil, prod
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +12,7 @@ import numba
 import torch
 from torch.autograd.function import once_differentiable
 
-from .threads import scan_threads
+from ..threads import on_threads, scan_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,7 +31,7 @@ _scratch = threading.local()
 _kernel: Any = numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
 
 
-def scan(
+def run(
     inputs: Tensor, eigenvalues: Tensor, B: Tensor, C: Tensor, state: Tensor, reverse: bool
 ) -> tuple[Tensor, Tensor]:
     """Scan forwards; the backward pass computes the states again from one checkpoint per tile."""
@@ -222,40 +220,9 @@ def _retreat(adjoints, states, eigenvalues, before, carry, d_eigenvalues, revers
 
 def _share_out(work: Callable, plan: _Plan) -> list[list]:
     """Do `work(part, rows)` for every part and share, on all threads; return the results by part, in a fixed order."""
-    inference = torch.is_inference_mode_enabled()
-
-    def guarded(task):  # grad mode and autocast belong to a thread
-        with torch.inference_mode(inference), torch.no_grad(), torch.autocast("cpu", enabled=False):
-            return work(*task)
-
     tasks = [(k, rows) for k in range(len(plan.parts)) for rows in plan.shares]
-    run = map if plan.threads == 1 or len(tasks) == 1 else _pool(plan.threads).map
-    results = list(run(guarded, tasks))
+    results = on_threads(work, tasks, plan.threads)
     return [results[k : k + len(plan.shares)] for k in range(0, len(results), len(plan.shares))]
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Start threads whose matrix products stay on their own thread.
-
-    Numba's own threads were slower by far: they share the cores with Torch's, which spin while they wait.
-    """
-    everyone_is_here = threading.Barrier(threads)
-
-    def settle():
-        torch.get_num_threads()  # Torch asks for its default at the first call, which would undo the next line later
-        torch.set_num_threads(1)
-        everyone_is_here.wait()
-
-    before = torch.get_num_threads()
-    pool = ThreadPoolExecutor(threads, "ssm-zoo-scan", settle)
-    list(pool.map(lambda _: None, range(threads)))
-    torch.set_num_threads(before)  # the threads set it for themselves, but also for every thread yet to come
-    return pool
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
 def _cut(size: int, pieces: int) -> list[slice]:

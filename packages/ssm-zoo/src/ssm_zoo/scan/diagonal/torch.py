@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import pad
 
-from ssm_zoo.scan.reference import drive, read
+from ssm_zoo.scan.diagonal.reference import drive, read
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _CHUNK = 32  # steps done one by one: two levels up to 1024 steps, and few enough operations at any length
 
 
-def scan(
+def run(
     inputs: Tensor, eigenvalues: Tensor, B: Tensor, C: Tensor, state: Tensor, reverse: bool
 ) -> tuple[Tensor, Tensor]:
     """Scan in chunks of chunks."""

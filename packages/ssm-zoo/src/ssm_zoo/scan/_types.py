@@ -1,3 +1,0 @@
-from typing import Literal, TypeAlias
-
-Implementation: TypeAlias = Literal["auto", "reference", "associative", "numba"]

@@ -1,0 +1,125 @@
+"""`diagonal_scan`: what it takes, and which implementation takes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from ssm_zoo._errors import DtypeError, ShapeError
+from ssm_zoo.scan._operation import Choice, Implementation, Operation
+
+if TYPE_CHECKING:
+    from jaxtyping import Complex, Float
+    from torch import Tensor
+
+_OPERATION = Operation("diagonal", ("reference", "torch", "numba"))
+
+_REAL = {torch.complex64: torch.float32, torch.complex128: torch.float64}
+
+
+def diagonal_scan(
+    inputs: Float[Tensor, "batch length m"],
+    eigenvalues: Complex[Tensor, " n"],
+    B: Complex[Tensor, "n m"],
+    C: Complex[Tensor, "p n"],
+    state: Complex[Tensor, "batch n"] | None = None,
+    *,
+    reverse: bool = False,
+    implementation: Implementation = "auto",
+) -> tuple[Float[Tensor, "batch length p"], Complex[Tensor, "batch n"]]:
+    r"""Run $x_t = \lambda \odot x_{t-1} + B u_t$, $y_t = \mathrm{Re}(C x_t)$ over every sequence of a batch.
+
+    Every tensor argument is differentiable, and so are both results. Sequences of no steps, or no sequences at all,
+    give empty outputs and hand the state on.
+
+    Parameters
+    ----------
+    inputs
+        The real inputs u. Half precision (autocast) is raised to the precision of the eigenvalues, never the reverse.
+    eigenvalues, B, C
+        One complex system, complex64 or complex128 throughout.
+    state
+        The state before the first step; zero if it is not given.
+    reverse
+        Run from the last step to the first; `state` is then what lies after the end, the last state that of step 0.
+    implementation
+        `auto` takes what `choose_scan` says; `reference` is the definition, a loop; `torch` is a chunked associative
+        scan for every device; `numba` is fused and multi-threaded, for the CPU, and cannot be differentiated twice.
+
+    Returns
+    -------
+    outputs, last_state
+        In the precision of the eigenvalues.
+
+    Raises
+    ------
+    ShapeError, DtypeError
+        If the arguments do not fit together.
+    OptionError, ImplementationNotAvailableError
+        If there is no such implementation, or it cannot run here.
+    """
+    inputs, state = _check(inputs, eigenvalues, B, C, state)
+    if implementation == "auto":
+        implementation = choose_scan(inputs).implementation
+    run = _OPERATION.load(implementation)
+    with torch.autocast(inputs.device.type, enabled=False):
+        if 0 in inputs.shape[:2]:
+            return inputs @ (C @ B).real.mT, state
+        return run(inputs, eigenvalues, B, C, state, reverse)
+
+
+def choose_scan(inputs: Float[Tensor, "batch length m"]) -> Choice:
+    """Return what `auto` takes, and why.
+
+    =====================================  =============
+    inputs                                 takes
+    =====================================  =============
+    one step                               `reference`
+    on the CPU, Numba is installed         `numba`
+    anything else                          `torch`
+    =====================================  =============
+    """
+    if inputs.shape[1] == 1:
+        return Choice("reference", "one step is the recurrence itself")
+    if torch.compiler.is_compiling():
+        return Choice("torch", "compiled code is made of Torch's operations")
+    return _OPERATION.fused(inputs.device)
+
+
+def available_scans() -> tuple[Implementation, ...]:
+    """Return the names of the implementations that can run here, the definition first."""
+    return _OPERATION.available()
+
+
+def _check(inputs, eigenvalues, B, C, state):
+    """Return the inputs in the precision of the eigenvalues, and a state; raise if anything does not fit."""
+    if eigenvalues.dtype not in _REAL:
+        msg = f"eigenvalues must be complex64 or complex128, got {eigenvalues.dtype}"
+        raise DtypeError(msg)
+    if inputs.ndim != 3 or eigenvalues.ndim != 1:
+        msg = (
+            f"inputs must be (batch, length, m) and eigenvalues (n,), got {_shape(inputs)} and {_shape(eigenvalues)};"
+            " unsqueeze what is missing"
+        )
+        raise ShapeError(msg)
+    (batch, _, m), (n,) = inputs.shape, eigenvalues.shape
+    if state is None:
+        state = eigenvalues.new_zeros(batch, n)
+    wanted = {"B": (B, (n, m)), "C": (C, (C.shape[0] if C.ndim else 0, n)), "state": (state, (batch, n))}
+    for name, (tensor, shape) in wanted.items():
+        if tuple(tensor.shape) != shape:
+            msg = f"{name} must be {shape} for inputs {_shape(inputs)} and {n} eigenvalues, got {_shape(tensor)}"
+            raise ShapeError(msg)
+        if tensor.dtype != eigenvalues.dtype:
+            msg = f"{name} must be {eigenvalues.dtype} as the eigenvalues are, got {tensor.dtype}"
+            raise DtypeError(msg)
+    real = _REAL[eigenvalues.dtype]
+    if inputs.dtype not in {real, torch.float16, torch.bfloat16}:
+        msg = f"inputs must be {real} (or half precision) for {eigenvalues.dtype} eigenvalues, got {inputs.dtype}"
+        raise DtypeError(msg)
+    return inputs.to(real), state
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(tensor.shape)
