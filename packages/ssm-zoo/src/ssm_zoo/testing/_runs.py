@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 
 def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -34,12 +34,22 @@ def random_state(layer: Any, batch: int) -> Any:
     return tree_unflatten(drawn, spec)
 
 
-def outcome(layer: nn.Module, x: Tensor, state: Any = None, **options: Any) -> dict[str, Tensor]:
+def row_of(state: Any, row: int) -> Any:
+    """Return the state of one sequence of the batch."""
+
+    def one(leaf: Tensor) -> Tensor:
+        return leaf[row : row + 1]
+
+    return tree_map(one, state)
+
+
+def outcome(layer: Any, x: Tensor, state: Any = None, **options: Any) -> dict[str, Tensor]:
     """Return the outputs, the last state, and the gradient of every parameter, of the input and of the state."""
     x = x.detach().clone().requires_grad_()
-    held = tree_leaves(state) if state is not None else []
-    streams = {} if state is None and not options.pop("return_state", False) else {"return_state": True}
-    results = layer(x, state=state, **streams, **options) if state is not None else layer(x, **streams, **options)
+    held = [] if state is None else tree_leaves(state)  # None would be a leaf
+    if state is not None:
+        options |= {"state": state, "return_state": True}
+    results = layer(x, **options)
     variables = {name: value for name, value in layer.named_parameters() if value.requires_grad}
     variables |= {"x": x} | {f"state {k}": leaf for k, leaf in enumerate(held)}
     gradients = torch.autograd.grad(loss(results), list(variables.values()), allow_unused=True)

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from .._errors import DtypeError, ShapeError
 from ..layers import gather_moments
-from ._runs import assert_same, draw, loss, outcome, random_state
+from ._runs import assert_same, draw, loss, outcome, random_state, row_of
 
 _TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-4}  # of sums of a few thousand terms, relative in the norm
 
@@ -170,8 +170,7 @@ class LayerConformance:
             assert all(value.isfinite().all() for name, value in got.items() if name != "result 0")
             for row, n in enumerate(lengths.tolist()):
                 real = slice(0, n) if padding == "right" else slice(37 - n, None)
-                one = None if state is None else tree_map(lambda leaf, row=row: leaf[row : row + 1], state)
-                options = {} if one is None else {"state": one, "return_state": True}
+                options = {} if state is None else {"state": row_of(state, row), "return_state": True}
                 alone = layer(clean[row : row + 1, real], **options)
                 torch.testing.assert_close(y[row, real], tree_leaves(alone)[0][0].detach())
                 for k, leaf in enumerate(tree_leaves(alone)[1:], 1):
