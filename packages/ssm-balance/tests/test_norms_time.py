@@ -18,7 +18,7 @@ from ssm_balance import (
     linf_bracket,
     peak_to_peak_bracket,
 )
-from ssm_gramians import InstabilityError, NonFiniteError, ShapeError, StateSpace, UnsupportedError
+from ssm_gramians import InstabilityError, NonFiniteError, StateSpace, UnsupportedError
 
 KINDS = ("dense", "complex", "diagonal", "paired")
 
@@ -132,8 +132,6 @@ def test_horizons_that_mean_nothing_are_refused(make_system):
         horizon_gain(make_system(dt=1.0), 0)
     with pytest.raises(UnsupportedError, match="dt is 0; want a system with dt > 0: discretise"):
         horizon_gain(make_system(), 3)
-    with pytest.raises(ShapeError, match="one system; got a batch"):
-        horizon_gain(make_system(dt=1.0, batch=(2,)), 3)
     with pytest.raises(BalanceError, match="rtol must be from"):
         horizon_gain(make_system(dt=1.0), 3, rtol=0)
     with pytest.raises(NonFiniteError, match="overflows within 500 steps"):
@@ -204,8 +202,6 @@ def test_a_response_that_ends_is_summed_whole():
 def test_what_has_no_peak_gain_is_refused(make_system):
     with pytest.raises(InstabilityError, match="unstable"):
         peak_to_peak_bracket(StateSpace(np.eye(1), np.eye(1), np.eye(1)))
-    with pytest.raises(ShapeError, match="one system; got a batch"):
-        peak_to_peak_bracket(make_system(batch=(2,)))
     with pytest.raises(BalanceError, match="rtol must be from 1e-9 to 1; got 2"):
         peak_to_peak_bracket(make_system(), rtol=2)
 

@@ -64,7 +64,7 @@ def measure(
         hinf=hinf,
         h2=h2,
         error_bound=error_bound,
-        rounding=rounding_level(full, reduced, hinf.frequency, largest_value),
+        rounding=rounding_level(full, reduced, float(hinf.frequency), largest_value),
         rtol=rtol,
         dc_error=float(FrequencyResponse(full, reduced).gains(np.zeros(1))[0]),
         margin=float(1 - np.abs(poles).max() if reduced.is_discrete else -poles.real.max()),

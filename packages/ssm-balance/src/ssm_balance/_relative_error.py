@@ -32,7 +32,7 @@ def relative_error(full: StateSpace, reduced: StateSpace, bound: float, rtol: fl
         bracket = linf_bracket(ratio, rtol=rtol)
     except InstabilityError:  # a zero of G on the border: no relative error is finite
         return None
-    frequency = bracket.frequency
+    frequency = float(bracket.frequency)
     point = np.exp(1j * frequency * full.dt) if full.is_discrete else 1j * frequency
     response = full.D if np.isinf(frequency) else full.transfer_function(np.array([point]))[0]
     smallest = np.linalg.svd(response, compute_uv=False)[-1]

@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ssm_gramians import InstabilityError, Sparse, StateSpace, UnsupportedError
 
-from .._descriptor import without_descriptor
 from .._errors import BalanceError
-from .._host import members, on_host
-from .._stability import require_finite, require_members, require_stable
+from .._stability import require_finite, require_stable
 from ._grid import frequency_grid, on_band
 from ._level import LevelCrossings
 from ._response import FrequencyResponse
-from .peak import highest_peak, require_single
+from .bracket import GainBracket, over_members
+from .peak import highest_peak
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-
-@dataclass(frozen=True)
-class GainBracket:
-    """lower ≤ ‖G‖_∞ ≤ upper.
-
-    Parameters
-    ----------
-    lower
-        The gain at `frequency`.
-    upper
-        No frequency has this gain: a matrix of twice the order has no eigenvalue on the imaginary axis. Infinite where
-        nothing is known from above.
-    frequency
-        In radians per second; infinite if D alone is the largest gain.
-    """
-
-    lower: float
-    upper: float
-    frequency: float
 
 
 def hinf_norm(system: StateSpace, *, rtol: float = 1e-8) -> float | Float[np.ndarray, "*batch"]:
@@ -64,11 +43,7 @@ def hinf_norm(system: StateSpace, *, rtol: float = 1e-8) -> float | Float[np.nda
     NonFiniteError
         If a matrix holds NaN or infinity.
     """
-    if not system.batch_shape:
-        return hinf_bracket(system, rtol=rtol).lower
-    require_members(system)
-    norms = [hinf_bracket(member, rtol=rtol).lower for member in members(on_host(without_descriptor(system)))]
-    return np.reshape(np.array(norms, dtype=float), system.batch_shape)
+    return hinf_bracket(system, rtol=rtol).lower
 
 
 def hinf_bracket(system: StateSpace, *, rtol: float = 1e-8) -> GainBracket:
@@ -82,14 +57,15 @@ def hinf_bracket(system: StateSpace, *, rtol: float = 1e-8) -> GainBracket:
     Parameters
     ----------
     system
-        One stable system; not sparse: the certificate needs a dense matrix (`peak_gain` looks at a sparse one).
+        Stable; one or a batch, taken one by one; not sparse: the certificate needs a dense matrix (`peak_gain` looks at
+        a sparse one).
     rtol
         Width of the bracket; at least 16 eps.
 
     Returns
     -------
     bracket
-        upper = (1 + rtol) lower.
+        upper = (1 + rtol) lower. Of a batch its three parts are NumPy arrays.
 
     Raises
     ------
@@ -98,7 +74,7 @@ def hinf_bracket(system: StateSpace, *, rtol: float = 1e-8) -> GainBracket:
     NonFiniteError
         If a matrix holds NaN or infinity.
     ShapeError
-        If the system is a batch.
+        If the batch is empty.
     UnsupportedError
         If A is sparse.
     BalanceError
@@ -109,9 +85,7 @@ def hinf_bracket(system: StateSpace, *, rtol: float = 1e-8) -> GainBracket:
     S. Boyd, V. Balakrishnan, Systems Control Lett. 15 (1990) 1-7.
     N. A. Bruinsma, M. Steinbuch, Systems Control Lett. 14 (1990) 287-293.
     """
-    _check(system, rtol)
-    require_stable(system)
-    return _bracket(FrequencyResponse(system), [None], rtol)
+    return over_members(system, partial(_of_all_frequencies, rtol=rtol))
 
 
 def linf_bracket(system: StateSpace, band: tuple[float, float] | None = None, *, rtol: float = 1e-8) -> GainBracket:
@@ -123,7 +97,7 @@ def linf_bracket(system: StateSpace, band: tuple[float, float] | None = None, *,
     Parameters
     ----------
     system
-        One system with no pole on the stability border; not sparse.
+        No pole on the stability border; one or a batch, taken one by one; not sparse.
     band
         A pair (low, high) in radians per second, 0 ≤ low < high, in discrete time up to the Nyquist frequency π/dt;
         all frequencies if None.
@@ -133,7 +107,7 @@ def linf_bracket(system: StateSpace, band: tuple[float, float] | None = None, *,
     Returns
     -------
     bracket
-        upper = (1 + rtol) lower.
+        upper = (1 + rtol) lower. Of a batch its three parts are NumPy arrays.
 
     Raises
     ------
@@ -142,10 +116,20 @@ def linf_bracket(system: StateSpace, band: tuple[float, float] | None = None, *,
     BalanceError
         If rtol is below rounding, or the band is empty or out of range.
     ShapeError
-        If the system is a batch.
+        If the batch is empty.
     UnsupportedError
         If A is sparse.
     """
+    return over_members(system, partial(_of_band, band=band, rtol=rtol))
+
+
+def _of_all_frequencies(system, rtol):
+    _check(system, rtol)
+    require_stable(system)
+    return _bracket(FrequencyResponse(system), [None], rtol)
+
+
+def _of_band(system, band, rtol):
     _check(system, rtol)
     require_finite(system)
     response = FrequencyResponse(system)
@@ -174,7 +158,6 @@ def _check(system, rtol):
     if not rtol >= 16 * np.finfo(float).eps:
         msg = f"rtol must be at least 16 eps = 3.6e-15, since gains are rounded; got {rtol}"
         raise BalanceError(msg)
-    require_single(system)
     if isinstance(system.A, Sparse):
         msg = (
             "a certified bracket needs a dense matrix of twice the order and A is sparse; use peak_gain, or to_dense()"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +16,7 @@ from .._errors import BalanceError
 from .._host import dense_matrices, on_host
 from .._multiple import whole_number
 from .._stability import require_finite
-from .bracket import NormBracket
-from .peak import require_single
+from .bracket import NormBracket, over_members
 
 if TYPE_CHECKING:
     from jaxtyping import Inexact
@@ -36,7 +36,7 @@ def horizon_gain(system: StateSpace, steps: int, *, rtol: float = 1e-6) -> NormB
     Parameters
     ----------
     system
-        One discrete system; dense, diagonal or paired.
+        Discrete; dense, diagonal or paired; one or a batch, taken one by one.
     steps
         L, at least 1.
     rtol
@@ -45,7 +45,7 @@ def horizon_gain(system: StateSpace, steps: int, *, rtol: float = 1e-6) -> NormB
     Returns
     -------
     bracket
-        Both ends.
+        Both ends; of a batch, NumPy arrays.
 
     Raises
     ------
@@ -56,15 +56,18 @@ def horizon_gain(system: StateSpace, steps: int, *, rtol: float = 1e-6) -> NormB
     BalanceError
         If rtol is not between 16 eps and 1, or there are no steps.
     ShapeError
-        If the system is a batch.
+        If the batch is empty.
 
     References
     ----------
     G. H. Golub, W. Kahan, SIAM J. Numer. Anal. 2 (1965) 205-224.
     M. Green, D. J. N. Limebeer, Linear Robust Control (1995), appendix B (discrete time).
     """
+    return over_members(system, partial(_bracket, steps=whole_number("steps", steps), rtol=rtol))
+
+
+def _bracket(system, steps, rtol):
     _check(system, rtol)
-    steps = whole_number("steps", steps)
     host = on_host(without_descriptor(system))
     with np.errstate(over="ignore", invalid="ignore"):
         response = host.impulse_response(steps)  # (L, p, m)
@@ -167,7 +170,6 @@ def _check(system, rtol):
     if not 16 * np.finfo(float).eps <= rtol < 1:
         msg = f"rtol must be from 16 eps = 3.6e-15 to 1; got {rtol}"
         raise BalanceError(msg)
-    require_single(system)
     require_finite(system)
     if not system.is_discrete:
         msg = "horizon_gain counts steps, and dt is 0; want a system with dt > 0: discretise it first"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +16,7 @@ from .._host import dense_matrices, on_host
 from .._stability import require_stable
 from ._tail import TailBound
 from ._variation import Variation
-from .bracket import NormBracket
-from .peak import require_single
+from .bracket import NormBracket, over_members
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -36,7 +36,7 @@ def peak_to_peak_bracket(system: StateSpace, *, rtol: float = 1e-3) -> NormBrack
     Parameters
     ----------
     system
-        One stable system; dense, diagonal or paired. Arithmetic is dense.
+        Stable; dense, diagonal or paired; one or a batch, taken one by one. Arithmetic is dense.
     rtol
         The width that is aimed at, relative. A pole so near the border that 10⁶ steps do not see it decay makes the
         bracket wider; it is true all the same.
@@ -44,7 +44,7 @@ def peak_to_peak_bracket(system: StateSpace, *, rtol: float = 1e-3) -> NormBrack
     Returns
     -------
     bracket
-        Both ends.
+        Both ends; of a batch, NumPy arrays.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def peak_to_peak_bracket(system: StateSpace, *, rtol: float = 1e-3) -> NormBrack
     BalanceError
         If rtol is not between 1e-9 and 1.
     ShapeError
-        If the system is a batch.
+        If the batch is empty.
 
     References
     ----------
@@ -64,7 +64,10 @@ def peak_to_peak_bracket(system: StateSpace, *, rtol: float = 1e-3) -> NormBrack
     if not 1e-9 <= rtol < 1:
         msg = f"rtol must be from 1e-9 to 1; got {rtol}"
         raise BalanceError(msg)
-    require_single(system)
+    return over_members(system, partial(_bracket, rtol=rtol))
+
+
+def _bracket(system, rtol):
     require_stable(system)
     dense = on_host(without_descriptor(system)).to_dense()
     below, above = (_discrete if dense.is_discrete else _continuous)(dense, rtol / 2)
