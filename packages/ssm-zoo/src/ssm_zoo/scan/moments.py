@@ -15,7 +15,7 @@ import torch
 from ssm_zoo._errors import ReductionError
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Inexact
     from torch import Tensor
 
 
@@ -67,3 +67,30 @@ class Moments:
             msg = "no adjoint states were gathered; want a backward pass of the loss before the moments are read"
             raise ReductionError(msg)
         return self.tap.grad / self.count
+
+
+def tapped(drives: Inexact[Tensor, "*rows n"], tap: Float[Tensor, "m m"]) -> Inexact[Tensor, "*rows n"]:
+    r"""Return `drives` as they are; the "gradient" of the tap is $\sum a a^T$ over the gradients a that come back.
+
+    For the implementations that are made of Torch's operations. Since $x_t = A_t x_{t-1} + d_t$, the gradient of the
+    drive $d_t$ is the adjoint state, with all that reaches the loss through later states.
+    """
+    return _Tapped.apply(drives, tap)
+
+
+def second_moment(rows: Inexact[Tensor, "*rows n"]) -> Float[Tensor, "m m"]:
+    r"""Return $\sum x x^T$ over all leading axes, in double precision; a complex x counts as [Re x; Im x]."""
+    rows = rows.detach()
+    planes = torch.cat([rows.real, rows.imag], -1) if rows.is_complex() else rows
+    planes = planes.flatten(0, -2).double()
+    return planes.mT @ planes
+
+
+class _Tapped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, drives, tap):
+        return drives.view_as(drives)
+
+    @staticmethod
+    def backward(ctx, d_drives):
+        return d_drives, second_moment(d_drives)
