@@ -599,3 +599,43 @@ def test_a_file_that_is_no_slicot_file_is_refused(name, tmp_path):
 
     with pytest.raises(FileFormatError):
         interop.load_slicot(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["dense", "complex", "diagonal", "paired"])
+def test_a_written_slicot_file_has_the_same_map(kind, make_system, points, tmp_path):
+    system = make_system(kind, dt=0.5)
+
+    interop.save_slicot(tmp_path / "layer.mat", system)
+    back = interop.load_slicot(tmp_path / "layer.mat", dt=0.5).system
+
+    z = points(0.5, 20)
+    assert np.allclose(back.transfer_function(z), system.transfer_function(z), rtol=1e-12, atol=1e-12)
+    assert back.order == system.order
+
+
+def test_a_slicot_example_is_written_with_its_references(tmp_path):
+    values = np.array([3.0, 2.0, 1.0])
+    example = interop.SlicotExample(sparse_system(), values, values[:2], 1j * values[:2])
+
+    interop.save_slicot(tmp_path / "heat.mat", example)
+    back = interop.load_slicot(tmp_path / "heat.mat")
+
+    assert_same(back.system, example.system)
+    assert same(back.hsv, values)
+    assert same(back.frequencies, values[:2])
+    assert same(back.gains, 1j * values[:2])
+    assert {"A", "B", "C", "E", "hsv", "w", "mag"} <= io.loadmat(tmp_path / "heat.mat").keys()
+
+
+def test_what_no_slicot_file_can_hold_is_refused(make_system, tmp_path):
+    with pytest.raises(FileFormatError, match=r"want \.mat"):
+        interop.save_slicot(tmp_path / "layer.npz", make_system())
+    with pytest.raises(ShapeError, match="batch"):
+        interop.save_slicot(tmp_path / "layer.mat", make_system(batch=(2,)))
+
+
+def test_more_zeros_than_poles_have_no_states_in_control():
+    control = pytest.importorskip("control")
+
+    with pytest.raises(ShapeError, match="as many poles as zeros"):
+        interop.from_control(control.tf([1, 0, 0], [1, 2]))

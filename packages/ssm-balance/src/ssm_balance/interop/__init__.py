@@ -4,7 +4,7 @@ from .control import from_control, to_control
 from .npz import load, save
 from .pymor import from_pymor, to_pymor
 from .scipy_signal import from_scipy, to_scipy
-from .slicot import SlicotExample, load_slicot
+from .slicot import SlicotExample, load_slicot, save_slicot
 from .tuples import from_tuple, to_tuple
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "load",
     "load_slicot",
     "save",
+    "save_slicot",
     "to_control",
     "to_pymor",
     "to_scipy",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ssm_gramians import StateSpace, UnsupportedError
+from ssm_gramians import ShapeError, StateSpace, UnsupportedError
 
 from .._library import library
 from ._matrices import dense, dense_matrices, require_real, sampling_time
@@ -54,13 +54,21 @@ def from_control(system: Any, *, dt: float | None = None) -> StateSpace:
     UnsupportedError
         If it is another object, or its time step is open and dt is not given.
     ShapeError
-        If it has no states.
+        If it has no states, or more zeros than poles.
     """
     control = library("control", extra="control")
     if isinstance(system, control.TransferFunction):
-        system = control.tf2ss(system)
+        system = _in_states(control, system)
     if not isinstance(system, control.StateSpace):
         msg = f"got {type(system).__name__}; want a control.StateSpace or a control.TransferFunction"
         raise UnsupportedError(msg)
     A, B, C, D = (dense(X) for X in (system.A, system.B, system.C, system.D))
     return StateSpace(A, B, C, D, sampling_time(system.dt, dt, "python-control"))
+
+
+def _in_states(control: Any, system: Any) -> Any:
+    try:
+        return control.tf2ss(system)
+    except ValueError as error:
+        msg = f"python-control finds no states ({error}); want at least as many poles as zeros in every entry"
+        raise ShapeError(msg) from error

@@ -14,7 +14,7 @@ from scipy import sparse
 from ssm_gramians import StateSpace
 
 from .._errors import FileFormatError
-from ._matrices import dense, floating
+from ._matrices import dense, floating, on_host, real_coordinates, require_one, sparse_or_dense
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Inexact
@@ -73,6 +73,49 @@ def load_slicot(path: str | os.PathLike[str], *, dt: float = 0.0) -> SlicotExamp
     system = StateSpace(A, B, C, None if D is None else dense(D), dt, None if E is None else floating(E))
     hsv, frequencies = (_vector(held.get(name)) for name in ("hsv", "w"))
     return SlicotExample(system, None if hsv is None else np.sort(hsv)[::-1], frequencies, _vector(held.get("mag")))
+
+
+def save_slicot(path: str | os.PathLike[str], example: StateSpace | SlicotExample) -> None:
+    """Write A, B, C, and D and E where they say something, to a .mat file, as the SLICOT collection has them.
+
+    The file has no place for a sampling time: pass dt= to `load_slicot`.
+
+    Parameters
+    ----------
+    path
+        Ending in .mat.
+    example
+        One system, or one with its reference values. Sparse and diagonal matrices are written sparse, a paired system
+        as the real one of twice the order.
+
+    Raises
+    ------
+    FileFormatError
+        If the path does not end in .mat.
+    ShapeError
+        If it is a batch.
+    OSError
+        If the file cannot be written.
+    """
+    from scipy.io import savemat
+
+    path = Path(path)
+    if path.suffix.lower() != ".mat":
+        msg = f"{path} ends in {path.suffix!r}; want .mat, or `save` for an .npz file"
+        raise FileFormatError(msg)
+    if isinstance(example, StateSpace):
+        example = SlicotExample(example)
+    system = example.system
+    require_one(system, "a SLICOT file")
+    B, C = real_coordinates(system)
+    held = {"A": sparse_or_dense(system.A), "B": B, "C": C, "hsv": example.hsv, "w": example.frequencies}
+    D, E = on_host(system.D), system.E
+    held |= {"D": D if D.any() else None, "E": None if E is None else sparse_or_dense(E), "mag": example.gains}
+    savemat(path, {name: _for_matlab(M) for name, M in held.items() if M is not None}, oned_as="column")
+
+
+def _for_matlab(M: Any) -> Any:
+    return sparse.csc_matrix(M) if sparse.issparse(M) else M
 
 
 def _read(path: Path) -> dict[str, Any]:
