@@ -98,6 +98,7 @@ def test_the_unstable_part_is_kept_and_the_bound_holds(make_system, method, kind
     assert reduction.full is system
     assert linf_bracket(difference(system, reduction.system)).upper <= reduction.error_bound * (1 + 1e-6)
     assert "unstable part kept" in reduction.method
+    assert reduction.unstable_order == len(unstable)
 
 
 @pytest.mark.parametrize("method", [balanced_truncation, modal_truncation])

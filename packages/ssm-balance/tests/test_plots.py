@@ -390,6 +390,21 @@ def test_a_page_has_four_plots(reduction):
     assert (pixels(figure) < 0.9).any()
 
 
+def test_a_page_of_a_reduction_that_kept_an_unstable_part(make_system):
+    system = make_system("dense")
+    poles = system.poles()
+    shift = -np.sort(poles.real)[-4:].mean() * np.eye(8)
+    grown = StateSpace(system.A + shift, system.B, system.C, system.D)
+
+    reduction = balanced_truncation(grown, 6, unstable="keep")
+    figure = plots.plot_reduction(reduction)
+
+    ax = figure.axes[0]
+    assert 0 < reduction.unstable_order < 6
+    assert len(data(ax, "kept")[0]) == 6 - reduction.unstable_order
+    assert data(ax, "bound at order")[1] == pytest.approx([reduction.error_bound])
+
+
 def test_a_missing_matplotlib_is_named(reduction, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
 

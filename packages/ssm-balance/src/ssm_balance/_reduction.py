@@ -43,6 +43,8 @@ class Reduction:
         The name of the method.
     relative_error_bound
         ‖G⁻¹ (G − G_r)‖_∞ is at most this, for methods that promise a relative error; None for the others.
+    unstable_order
+        How many of the states kept are those of an unstable part, which have no value in `hsv`.
     """
 
     system: StateSpace
@@ -54,6 +56,7 @@ class Reduction:
     full: StateSpace
     method: str
     relative_error_bound: float | Float[Array, "*batch"] | None = None
+    unstable_order: int = 0
 
     def certify(self, *, rtol: float = 1e-8, dense_limit: int = 600) -> Certificate | tuple[Certificate, ...]:
         """Measure ‖G − G_r‖_∞ ≤ error_bound: the true error, enclosed, and the state the reduced system is in.

@@ -152,6 +152,7 @@ def reduce_stable_part(
         method=f"{found.method}, unstable part kept",
         left=left,
         right=right,
+        unstable_order=split.unstable.order,
     )
 
 

@@ -41,7 +41,7 @@ def plot_hsv(
     values
         A reduction, or Hankel singular values; a batch gets a line for each member, and no bound.
     order
-        r, to be marked; of a reduction its own if None.
+        r, to be marked; if None that of a reduction, without the states of an unstable part, which have no value.
     bound
         Whether to draw the bound.
     states
@@ -66,7 +66,7 @@ def plot_hsv(
     if hsv.ndim < 1 or hsv.size == 0:
         msg = f"values have shape {hsv.shape}; want (..., n) with n >= 1"
         raise ShapeError(msg)
-    order = reduction.order if reduction and order is None else order
+    order = _kept(reduction) if reduction and order is None else order
     ax = axes(ax)
     shown = states or _above_rounding(hsv, order)
     _draw_values(ax, hsv, order, shown)
@@ -81,6 +81,10 @@ def plot_hsv(
     ax.xaxis.get_major_locator().set_params(integer=True)
     legend(ax)
     return ax
+
+
+def _kept(reduction):
+    return reduction.order - reduction.unstable_order
 
 
 def _fit(ax, shown):
@@ -126,7 +130,7 @@ def _bound_of(reduction, hsv):
     promised = (reduction.error_bound, reduction.relative_error_bound)
     for name, function in _BOUNDS.items():
         for value in promised:
-            if value is not None and np.isfinite(value) and np.isclose(function(hsv, reduction.order), value, atol=0):
+            if value is not None and np.isfinite(value) and np.isclose(function(hsv, _kept(reduction)), value, atol=0):
                 return name, function
     return None
 
