@@ -33,7 +33,7 @@ SHAPES = {  # batch, length, n, m, p
 @pytest.fixture(autouse=True)
 def two_threads(monkeypatch):
     monkeypatch.setattr(
-        "ssm_zoo.scan.diagonal.numba._WORTH_A_THREAD", 1
+        "ssm_zoo.scan.diagonal._tiles._WORTH_A_THREAD", 1
     )  # so that even a test's few steps are shared out
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -121,7 +121,7 @@ def test_outputs_and_all_gradients_are_those_of_the_definition(implementation, s
 @pytest.mark.parametrize("steps", [1, 7, 45, 100])
 def test_how_the_work_is_cut_does_not_matter(monkeypatch, steps, batch, reverse):
     arguments = problem((batch, 45, 70, 2, 3))
-    monkeypatch.setattr("ssm_zoo.scan.diagonal.numba._TILE_BYTES", steps * 2 * 70 * 8)
+    monkeypatch.setattr("ssm_zoo.scan.diagonal._tiles._TILE_BYTES", steps * 2 * 70 * 8)
 
     got = everything("numba", arguments, reverse=reverse)
 
@@ -413,7 +413,7 @@ def test_importing_the_scan_does_not_load_numba():
 def test_a_forked_process_scans_too():
     code = (
         "import os, torch; from ssm_zoo.scan import diagonal_scan\n"
-        "import ssm_zoo.scan.diagonal.numba as scan; scan._WORTH_A_THREAD = 1\n"
+        "import ssm_zoo.scan.diagonal._tiles as scan; scan._WORTH_A_THREAD = 1\n"
         "torch.set_num_threads(2); z = torch.full((64,), 0.5, dtype=torch.complex64)\n"
         "run = lambda: diagonal_scan(torch.ones(32, 64, 1), z, z[:, None], z[None])[0].sum().item()\n"
         "here = run(); child = os.fork()\n"

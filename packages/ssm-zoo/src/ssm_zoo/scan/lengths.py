@@ -66,10 +66,10 @@ def take_steps(
 
 
 def state_after(
-    states: Shaped[Tensor, "batch length *state"],
+    states: Shaped[Tensor, "batch length ..."],
     lengths: Int[Tensor, " batch"] | None,
-    state: Shaped[Tensor, "batch *state"],
-) -> Shaped[Tensor, "batch *state"]:
+    state: Shaped[Tensor, "batch ..."],
+) -> Shaped[Tensor, "batch ..."]:
     """Return the state after the last real step; `state`, the one before the first, if there is none."""
     if lengths is None:
         return states[:, -1]

@@ -8,10 +8,13 @@ import torch
 
 from ssm_zoo._errors import DtypeError, ShapeError
 from ssm_zoo.scan._operation import Choice, Implementation, Operation
+from ssm_zoo.scan.lengths import blank, check_lengths
 
 if TYPE_CHECKING:
-    from jaxtyping import Complex, Float
+    from jaxtyping import Complex, Float, Int
     from torch import Tensor
+
+    from ssm_zoo.scan.moments import Moments
 
 _OPERATION = Operation("diagonal", ("reference", "torch", "numba"))
 
@@ -25,10 +28,13 @@ def diagonal_scan(
     C: Complex[Tensor, "p n"],
     state: Complex[Tensor, "batch n"] | None = None,
     *,
+    D: Float[Tensor, " m"] | None = None,
     reverse: bool = False,
+    lengths: Int[Tensor, " batch"] | None = None,
+    moments: Moments | None = None,
     implementation: Implementation = "auto",
 ) -> tuple[Float[Tensor, "batch length p"], Complex[Tensor, "batch n"]]:
-    r"""Run $x_t = \lambda \odot x_{t-1} + B u_t$, $y_t = \mathrm{Re}(C x_t)$ over every sequence of a batch.
+    r"""Run $x_t = \lambda \odot x_{t-1} + B u_t$, $y_t = \mathrm{Re}(C x_t) + D \odot u_t$ over a batch of sequences.
 
     Every tensor argument is differentiable, and so are both results. Sequences of no steps, or no sequences at all,
     give empty outputs and hand the state on.
@@ -41,11 +47,20 @@ def diagonal_scan(
         One complex system, complex64 or complex128 throughout.
     state
         The state before the first step; zero if it is not given.
+    D
+        Feedthrough, if there are as many outputs as inputs; none if it is not given.
     reverse
         Run from the last step to the first; `state` is then what lies after the end, the last state that of step 0.
+    lengths
+        How many steps of each sequence are real; the padding behind them counts for nothing, whatever is in it: outputs
+        there are zero, and the last state is the one after the last real step (the first one, if `reverse`).
+    moments
+        Add $\sum \xi \xi^T$, with $\xi = [\mathrm{Re}\,x; \mathrm{Im}\,x]$, over all real steps to this, and in the
+        backward pass the same of the adjoint states.
     implementation
         `auto` takes what `choose_scan` says; `reference` is the definition, a loop; `torch` is a chunked associative
-        scan for every device; `numba` is fused and multi-threaded, for the CPU, and cannot be differentiated twice.
+        scan for every device; `numba` is fused and multi-threaded, for the CPU, `triton` fused for CUDA in single
+        precision; neither of these can be differentiated twice.
 
     Returns
     -------
@@ -59,14 +74,21 @@ def diagonal_scan(
     OptionError, ImplementationNotAvailableError
         If there is no such implementation, or it cannot run here.
     """
-    inputs, state = _check(inputs, eigenvalues, B, C, state)
+    inputs, state = _check(inputs, eigenvalues, B, C, D, state)
+    if lengths is not None:
+        check_lengths(lengths, *inputs.shape[:2])
+        inputs = blank(inputs, lengths)
     if implementation == "auto":
         implementation = choose_scan(inputs).implementation
     run = _OPERATION.load(implementation)
     with torch.autocast(inputs.device.type, enabled=False):
         if 0 in inputs.shape[:2]:
             return inputs @ (C @ B).real.mT, state
-        return run(inputs, eigenvalues, B, C, state, reverse)
+        tap = None if moments is None else moments.tap
+        outputs, last, *moment = run(inputs, eigenvalues, B, C, D, state, reverse, lengths, tap)
+    if moments is not None:
+        moments.add(moment[0], inputs.shape[0] * inputs.shape[1] if lengths is None else int(lengths.sum()))
+    return outputs if lengths is None else blank(outputs, lengths), last
 
 
 def choose_scan(inputs: Float[Tensor, "batch length m"]) -> Choice:
@@ -77,13 +99,12 @@ def choose_scan(inputs: Float[Tensor, "batch length m"]) -> Choice:
     =====================================  =============
     one step                               `reference`
     on the CPU, Numba is installed         `numba`
+    on CUDA, Triton is installed           `triton`
     anything else                          `torch`
     =====================================  =============
     """
     if inputs.shape[1] == 1:
         return Choice("reference", "one step is the recurrence itself")
-    if torch.compiler.is_compiling():
-        return Choice("torch", "compiled code is made of Torch's operations")
     return _OPERATION.fused(inputs.device)
 
 
@@ -92,7 +113,7 @@ def available_scans() -> tuple[Implementation, ...]:
     return _OPERATION.available()
 
 
-def _check(inputs, eigenvalues, B, C, state):
+def _check(inputs, eigenvalues, B, C, D, state):
     """Return the inputs in the precision of the eigenvalues, and a state; raise if anything does not fit."""
     if eigenvalues.dtype not in _REAL:
         msg = f"eigenvalues must be complex64 or complex128, got {eigenvalues.dtype}"
@@ -118,6 +139,9 @@ def _check(inputs, eigenvalues, B, C, state):
     if inputs.dtype not in {real, torch.float16, torch.bfloat16}:
         msg = f"inputs must be {real} (or half precision) for {eigenvalues.dtype} eigenvalues, got {inputs.dtype}"
         raise DtypeError(msg)
+    if D is not None and (tuple(D.shape) != (m,) or C.shape[0] != m or D.dtype != real):
+        msg = f"D must be ({m},) and {real}, for as many outputs, got {_shape(D)}, {D.dtype} for {C.shape[0]} outputs"
+        raise ShapeError(msg)
     return inputs.to(real), state
 
 

@@ -1,0 +1,68 @@
+"""The recurrence over one tile of states, forwards and backwards, in place; serial, for one thread to call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+
+# Contraction and reassociation only: a NaN or an infinity must stay visible in the loss.
+kernel: Any = numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+
+
+@kernel
+def advance(states, eigenvalues, before, after, steps, reverse):
+    r"""Turn drives into states, the first `steps[b]` of sequence b; they stay behind in `after`."""
+    n = states.shape[2] // 2
+    re, im = eigenvalues[:n], eigenvalues[n:]
+    for b in range(states.shape[0]):
+        after[b] = before[b]
+        x_re, x_im = after[b, :n], after[b, n:]
+        for step in range(steps[b]):
+            t = steps[b] - 1 - step if reverse else step
+            row_re, row_im = states[b, t, :n], states[b, t, n:]
+            for j in range(n):
+                next_re = re[j] * x_re[j] - im[j] * x_im[j] + row_re[j]
+                next_im = re[j] * x_im[j] + im[j] * x_re[j] + row_im[j]
+                x_re[j], x_im[j] = next_re, next_im
+                row_re[j], row_im[j] = next_re, next_im
+
+
+@kernel
+def retreat(adjoints, states, eigenvalues, before, carry, d_eigenvalues, steps, reverse):
+    r"""Run the adjoint $a_t = C^H g_t + \bar λ a_{t+1}$ backwards in place, and add up $\bar x_{t-1} a_t$."""
+    n = states.shape[2] // 2
+    re, im = eigenvalues[:n], eigenvalues[n:]
+    d_re, d_im = d_eigenvalues[:n], d_eigenvalues[n:]
+    for b in range(states.shape[0]):
+        carry_re, carry_im = carry[b, :n], carry[b, n:]
+        for step in range(steps[b] - 1, -1, -1):
+            t = steps[b] - 1 - step if reverse else step
+            previous = before[b] if step == 0 else states[b, t + 1 if reverse else t - 1]
+            x_re, x_im = previous[:n], previous[n:]
+            row_re, row_im = adjoints[b, t, :n], adjoints[b, t, n:]
+            for j in range(n):
+                a_re, a_im = row_re[j] + carry_re[j], row_im[j] + carry_im[j]
+                row_re[j], row_im[j] = a_re, a_im
+                carry_re[j] = re[j] * a_re + im[j] * a_im
+                carry_im[j] = re[j] * a_im - im[j] * a_re
+                d_re[j] += x_re[j] * a_re + x_im[j] * a_im
+                d_im[j] += x_re[j] * a_im - x_im[j] * a_re
+
+
+@kernel
+def feed_through(outputs, inputs, D):
+    r"""Add $D \odot u$ to the outputs."""
+    for r in range(outputs.shape[0]):
+        y, u = outputs[r], inputs[r]
+        for j in range(len(y)):
+            y[j] += D[j] * u[j]
+
+
+@kernel
+def feed_back(d_outputs, inputs, d_D):
+    r"""Add $\sum g \odot u$ to the gradient of D."""
+    for r in range(d_outputs.shape[0]):
+        g, u = d_outputs[r], inputs[r]
+        for j in range(len(g)):
+            d_D[j] += g[j] * u[j]
