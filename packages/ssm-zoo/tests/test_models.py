@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from ssm_zoo._errors import OptionError, RunError, ShapeError
-from ssm_zoo.blocks import Block, Dropout
+from ssm_zoo.models import Block
+from ssm_zoo.models.dropout import Dropout
 from ssm_zoo.models import ClassifierConfig, SequenceClassifier, param_groups
 
 TINY = ClassifierConfig(d_input=2, n_classes=3, d_model=4, d_state=(5, 3), n_layers=2)
@@ -66,7 +67,7 @@ def test_a_config_of_a_newer_version_is_an_error(tmp_path):
     ("change", "message"),
     [
         ({"layer": "lstm"}, "wanted one of: lru, s5"),
-        ({"norm": "group"}, "wanted 'batch' or 'layer'"),
+        ({"norm": "group"}, "wanted 'batch', 'layer' or 'rms'"),
         ({"dropout": 1.0}, r"wanted a probability in \[0, 1\)"),
         ({"d_state": (5, 3, 2)}, "one per block"),
         ({"d_state": 0}, "at least 1"),

@@ -1,0 +1,126 @@
+"""What all models have in common: a stack of blocks, each around a layer with a state size of its own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from .. import layers
+from .._errors import OptionError, require
+
+if TYPE_CHECKING:
+    from torch import nn
+
+LAYERS: dict[str, type[nn.Module]] = {
+    "lru": layers.LRU,
+    "s5": layers.S5,
+}
+"""What a block can hold, by name."""
+
+PLAIN = ("mamba", "mamba2")
+"""Layers that have gates of their own: their block is x + layer(norm(x)) and nothing else."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackConfig:
+    """The blocks of a model, complete; what the configurations of all models share.
+
+    Parameters
+    ----------
+    layer
+        A name in `LAYERS` for all blocks, or one per block.
+    d_model, n_layers
+        Features between the blocks; number of blocks.
+    d_state
+        State size of the layers: one number for all blocks, or one per block. Stored per block.
+    dropout
+        Probability of dropping a feature, in [0, 1).
+    norm
+        Of the blocks around layers without gates of their own: ``"batch"`` (without scale and shift, as in the LRU
+        paper), ``"layer"`` or ``"rms"``. Those around Mamba and Mamba-2 always take RMS.
+    norm_eps
+        What RMS normalisation adds to the mean square.
+    bidirectional
+        Let every layer read the sequence in both directions.
+    residual_in_fp32
+        Keep what goes past the Mamba blocks in single precision when the parameters are in half.
+    options
+        Further arguments of the layers, by their name in `LAYERS`: ``{"mamba": {"expand": 1}}``.
+
+    Raises
+    ------
+    OptionError
+        If a value is outside its range.
+    """
+
+    layer: str | tuple[str, ...] = "lru"
+    d_model: int = 8
+    d_state: int | tuple[int, ...] = 128
+    n_layers: int = 2
+    dropout: float = 0.1
+    norm: Literal["batch", "layer", "rms"] = "batch"
+    norm_eps: float = 1e-5
+    bidirectional: bool = False
+    residual_in_fp32: bool = True
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "d_state", self.states)
+        for name in ("d_model", "n_layers"):
+            require(getattr(self, name) >= 1, f"got {name}={getattr(self, name)}, wanted at least 1")
+        for name in {*self.names, *self.options}:
+            require(name in LAYERS, f"got layer={name!r}, wanted one of: {', '.join(LAYERS)}")
+        require(self.norm in ("batch", "layer", "rms"), f"got norm={self.norm!r}, wanted 'batch', 'layer' or 'rms'")
+        require(0 <= self.dropout < 1, f"got dropout={self.dropout}, wanted a probability in [0, 1)")
+        require(self.norm_eps > 0, f"got norm_eps={self.norm_eps}, wanted a positive number")
+        require(min(self.states, default=0) >= 1, f"got d_state={self.d_state}, wanted at least 1 in every block")
+        for name, values in (("d_state", self.states), ("layer", self.names)):
+            wanted = f"got {name}={getattr(self, name)} for {self.n_layers} blocks, wanted one, or one per block"
+            require(len(values) == self.n_layers, wanted)
+        for name in self.names:
+            self._check_options(name)
+
+    @property
+    def states(self) -> tuple[int, ...]:
+        """State size of every block, first block first."""
+        return (self.d_state,) * self.n_layers if isinstance(self.d_state, int) else tuple(self.d_state)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Layer name of every block, first block first."""
+        return (self.layer,) * self.n_layers if isinstance(self.layer, str) else tuple(self.layer)
+
+    def make_layer(self, d_state: int, block: int = 0) -> nn.Module:
+        """Return a fresh layer for a block, with the given state size."""
+        name = self.names[block]
+        return LAYERS[name](self.d_model, d_state, **self._options(name))
+
+    def _options(self, name: str) -> dict[str, Any]:
+        both = {"bidirectional": True} if self.bidirectional else {}
+        return both | dict(self.options.get(name, {}))
+
+    def _check_options(self, name: str) -> None:
+        parameters = inspect.signature(LAYERS[name]).parameters
+        known = set(parameters) - {"d_model", "d_state"}
+        unknown = set(self._options(name)) - known
+        if unknown:
+            message = f"{name} has no option {', '.join(sorted(unknown))}; it has: {', '.join(sorted(known))}"
+            raise OptionError(message)
+
+
+def sizes_of(blocks: nn.ModuleList) -> dict[str, Any]:
+    """Return `layer` and `d_state` of the blocks as they are now, whatever was reduced or replaced."""
+    held: list[Any] = [block.layer for block in blocks]
+    names = tuple(_name_of(layer) for layer in held)
+    states = tuple(layer.d_state for layer in held)
+    return {"layer": names[0] if len(set(names)) == 1 else names, "d_state": states}
+
+
+def _name_of(layer: nn.Module) -> str:
+    for name, kind in LAYERS.items():
+        if type(layer) is kind:
+            return name
+    message = f"a block holds a {type(layer).__name__}, wanted one of: {', '.join(LAYERS)}"
+    raise OptionError(message)

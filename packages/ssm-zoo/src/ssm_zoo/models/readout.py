@@ -1,0 +1,58 @@
+"""From features of every step to features of the whole sequence, and what is asked of the sequences on the way in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from .._errors import ShapeError
+from .blocks import is_real
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from torch import Tensor
+
+
+class PooledState(NamedTuple):
+    """Where a pooled model is in its sequences: the layers' states, the sum over the steps so far, their number."""
+
+    layers: tuple[Any, ...]
+    total: Float[Tensor, "batch d_model"]
+    steps: Int[Tensor, " batch"]
+
+
+def pool(
+    x: Float[Tensor, "batch length d_model"], lengths: Int[Tensor, " batch"] | None, before: PooledState | None
+) -> tuple[Float[Tensor, "batch d_model"], Int[Tensor, " batch"]]:
+    """Return the sum over all real steps so far, and their number."""
+    if lengths is None:
+        total, count = x.sum(dim=1), torch.full((len(x),), x.shape[1], device=x.device)
+    else:
+        total, count = torch.where(is_real(lengths, x.shape[1])[..., None], x, 0).sum(dim=1), lengths
+    return (total, count) if before is None else (before.total + total, before.steps + count)
+
+
+def check_inputs(inputs: Tensor, d_input: int) -> None:
+    """Raise unless the inputs are sequences of `d_input` features."""
+    if inputs.ndim != 3 or inputs.shape[-1] != d_input:
+        message = f"got inputs of shape {tuple(inputs.shape)}, wanted (batch, length, d_input={d_input})"
+        raise ShapeError(message)
+
+
+def blank(inputs: Tensor, lengths: Tensor | None) -> Tensor:
+    """Return the inputs with zeros in place of the padding, so that nothing there, not even NaN, reaches a gradient.
+
+    Raises
+    ------
+    ShapeError
+        If the lengths do not fit the inputs.
+    """
+    if lengths is None:
+        return inputs
+    batch, length = inputs.shape[:2]
+    if lengths.shape != (batch,) or not bool(((lengths >= 1) & (lengths <= length)).all()):
+        message = f"got lengths {lengths.tolist()}, wanted {batch} numbers from 1 to {length}"
+        raise ShapeError(message)
+    real = is_real(lengths, length)
+    return torch.where(real[..., None] if inputs.ndim == 3 else real, inputs, 0)
