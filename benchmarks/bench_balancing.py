@@ -17,11 +17,9 @@ import numpy as np
 import torch
 from peers import compressm
 
-from ssm_balance import Order
 from ssm_gramians import Diagonal, StateSpace
 from ssm_zoo.models import SequenceClassifier
-from ssm_zoo.reduction import Activations, Limits, WhiteNoise
-from ssm_zoo.reduction.proposal import propose
+from ssm_zoo.reduction import Activations, WhiteNoise, propose
 from ssm_zoo.reduction.surgery import operate
 from ssm_zoo.tasks import load_task
 from ssm_zoo.training import TrainConfig, train
@@ -29,7 +27,6 @@ from ssm_zoo.training.trainer import evaluate
 
 ORDERS = (6, 8, 12, 16, 24)
 SEQUENCES = 50
-FREE = Limits(output_error=np.inf, condition=np.inf)
 
 
 def trained(seed, folder):
@@ -60,9 +57,9 @@ def published(layer, inputs, order):
     return layer.surgery(reduced, nothing, nothing)
 
 
-def balanced(balancing):
-    """Return our own way to the surgery of one layer, from this balancing."""
-    return lambda layer, inputs, order: propose(layer, inputs, balancing, Order(2 * order), FREE).surgery
+def balanced(method):
+    """Return our own way to the surgery of one layer, by this method."""
+    return lambda layer, inputs, order: propose(layer, inputs, method, order).surgery
 
 
 WAYS = {"published": published, "white": balanced(WhiteNoise()), "activations": balanced(Activations())}

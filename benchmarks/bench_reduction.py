@@ -19,10 +19,8 @@ import pytest
 import torch
 from peers import compressm
 
-from ssm_balance import Order
 from ssm_zoo.layers import LRU
-from ssm_zoo.reduction import Activations, Limits, WhiteNoise
-from ssm_zoo.reduction.proposal import propose
+from ssm_zoo.reduction import Activations, WhiteNoise, propose
 from ssm_zoo.reduction.side_by_side import side_by_side
 
 LAYERS, SEQUENCES, LENGTH = 6, 16, 256
@@ -38,10 +36,9 @@ def published(layers, order):
         compressm.reduce(lam, B, C, order)
 
 
-def ours(layers, inputs, order, balancing):
+def ours(layers, inputs, order, method):
     """Balance the paired real systems in float64, and certify."""
-    limits = Limits(condition=np.inf, output_error=np.inf)
-    proposals = side_by_side(lambda layer: propose(layer, inputs, balancing, Order(2 * order), limits), layers)
+    proposals = side_by_side(lambda layer: propose(layer, inputs, method, order), layers)
     assert all(proposal.certificate for proposal in proposals)
 
 

@@ -8,8 +8,7 @@ from torch import nn
 
 from ssm_balance import Energy, Order
 from ssm_zoo import LRU, S5, OptionError, ReductionError, UnsupportedError
-from ssm_zoo.reduction import Activations, At, InTrainingReducer, Limits, WhiteNoise
-from ssm_zoo.reduction.proposal import propose
+from ssm_zoo.reduction import Activations, At, InTrainingReducer, Limits, WhiteNoise, propose
 
 FREE = Limits(output_error=math.inf, condition=math.inf)
 
@@ -72,8 +71,8 @@ def assert_same(first, second):
     assert state["param_groups"] == other_state["param_groups"]
 
 
-def white(layer, order, **options):
-    return propose(layer, torch.randn(8, 40, 4), WhiteNoise(), Order(order), options.get("limits", FREE))
+def white(layer, order):
+    return propose(layer, torch.randn(8, 40, 4), WhiteNoise(), (order + 1) // 2)
 
 
 @pytest.mark.parametrize("layer", [LRU, S5])
@@ -94,7 +93,7 @@ def test_a_cut_makes_every_layer_smaller_and_training_goes_on(layer, balance, ba
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_at_full_order_the_map_stays(layer, bidirectional):
     module = layer(4, 12, bidirectional=bidirectional)
-    proposal = propose(module, torch.randn(8, 40, 4), WhiteNoise(), Order(24), Limits(least_saving=0, condition=1e9))
+    proposal = white(module, 24)
 
     assert proposal.certificate.output_error < 2e-5
 
@@ -126,7 +125,7 @@ def test_activations_beat_white_noise_on_coloured_activations(order):
     inputs = torch.randn(32, 64, 4).cumsum(1) / 8
 
     errors = {
-        name: propose(module, inputs, balancing, Order(order), FREE).certificate.output_error
+        name: propose(module, inputs, balancing, order // 2).certificate.output_error
         for name, balancing in {"activations": Activations(), "white": WhiteNoise()}.items()
     }
 
@@ -285,7 +284,7 @@ def test_unstable_projections_are_pulled_inside_and_refitted():
     layer = LRU(4, 48, r_min=0.99, r_max=0.9999)
     inputs = torch.randn(16, 64, 4).cumsum(1) / 8
 
-    found = [propose(layer, inputs, Activations(), Order(order), FREE) for order in range(4, 40, 3)]
+    found = [propose(layer, inputs, Activations(), slots) for slots in range(2, 20)]
 
     pulled = [p for p in found if p.certificate.spectral_radius >= 1]
     assert pulled

@@ -1,21 +1,47 @@
-"""Reduction while training: when (schedule), from what (balancing), with what evidence (certificate), and how."""
+"""Reduction while training: when (schedule), from what (balancing), how many (selection), and with what evidence."""
 
-from .balancing import Activations, Balancing, WhiteNoise
+from .adapters import Adapter, adapter_for, is_reducible, register_adapter
+from .analysis import propose
+from .balancing import Activations, Adjoints, Method, WhiteNoise
 from .certificate import Certificate, Limits
+from .evidence import Evidence
 from .ledger import Cut
+from .proposal import Plan, Proposal
 from .reducer import InTrainingReducer
-from .schedule import At, Every, Schedule, Warmup
+from .rivals import LAST, AIREPrune, LeadingRemoved, Magnitude, Published, Random
+from .schedule import At, Every, Schedule, Warmup, When
+from .selection import LossBudget
+from .watching import Plateau, Settled
 
 __all__ = [
+    "LAST",
+    "AIREPrune",
     "Activations",
+    "Adapter",
+    "Adjoints",
     "At",
-    "Balancing",
     "Certificate",
     "Cut",
     "Every",
+    "Evidence",
     "InTrainingReducer",
+    "LeadingRemoved",
     "Limits",
+    "LossBudget",
+    "Magnitude",
+    "Method",
+    "Plan",
+    "Plateau",
+    "Proposal",
+    "Published",
+    "Random",
     "Schedule",
+    "Settled",
     "Warmup",
+    "When",
     "WhiteNoise",
+    "adapter_for",
+    "is_reducible",
+    "propose",
+    "register_adapter",
 ]

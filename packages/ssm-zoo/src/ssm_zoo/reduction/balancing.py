@@ -7,25 +7,22 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
 import ssm_gramians as sg
-from ssm_gramians import Diagonal, StateSpace
 
 from .._errors import OptionError
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
 
-    from ..layers import Reducible
+    from .adapters import Adapter
+    from .evidence import Evidence
+    from .proposal import Plan
 
 
-class Balancing(Protocol):
-    """Turns a layer, and the activations it sees, into the two factors of a projection."""
+class Method(Protocol):
+    """Weighs the states of a layer."""
 
-    has_bound: bool
-    """Whether twice the sum of the neglected Hankel singular values bounds the H∞ error."""
-
-    def factors(self, layer: Reducible, inputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Return `Z_P` and `Z_Q` in the real coordinates of the layer's system, NumPy, float64."""
+    def plan(self, adapter: Adapter, evidence: Evidence) -> Plan:
+        """Return what the states are worth, with all that a cut needs."""
         ...
 
 
@@ -33,16 +30,16 @@ class Balancing(Protocol):
 class WhiteNoise:
     r"""The classical Gramians, $A P A^T - P + B B^T = 0$ and $A^T Q A - Q + C^T C = 0$.
 
-    What the layer does to white noise over an infinite horizon. Carries the a-priori bound.
+    What the layer does to white noise over an infinite horizon. Carries the a-priori bound. For layers that are linear
+    and time-invariant only.
     """
 
-    has_bound = True
-
-    def factors(self, layer: Reducible, inputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Return the factors of the classical Gramians; the activations play no part."""
-        del inputs
-        Z_P, Z_Q = sg.gramian_factors(on_host(layer.system()), solver=sg.ClosedForm(), backend=_backend())
-        return Z_P, Z_Q
+    def plan(self, adapter: Adapter, evidence: Evidence) -> Plan:
+        """Return the plan of the classical Gramians; the activations play no part."""
+        del evidence
+        backend = "numba" if find_spec("numba") else "scipy"
+        factors = sg.gramian_factors(adapter.system(), solver=sg.ClosedForm(), backend=backend)
+        return adapter.balanced(*factors, has_bound=True)
 
 
 @dataclass(frozen=True)
@@ -50,13 +47,14 @@ class Activations:
     r"""$P = E[\xi \xi^T]$ over real activations, $Q = \sum_{k<L} (1 - k/L) (A^T)^k C^T C A^k$.
 
     What the layer does to the sequences it really sees, and what a state still has time to cause in a sequence of
-    length L. Keeps far fewer states at equal accuracy than white noise does; there is no a-priori bound, so the error
-    is measured on activations that were held out.
+    length L; of a selective layer, what its states cause at the same step, $Q = E[C C^T]$. Keeps far fewer states at
+    equal accuracy than white noise does; there is no a-priori bound, so the error is measured on activations that were
+    held out.
 
     Parameters
     ----------
     horizon
-        L in steps; the length of the sequences if None.
+        L in steps; the length of the sequences if None. Selective layers have no use for it.
 
     Raises
     ------
@@ -65,44 +63,54 @@ class Activations:
     """
 
     horizon: int | None = None
-    has_bound = False
 
     def __post_init__(self) -> None:
         if self.horizon is not None and self.horizon < 1:
             msg = f"horizon is {self.horizon}; want at least one step, or None for the length of the sequences"
             raise OptionError(msg)
 
-    def factors(self, layer: Reducible, inputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Return the factors of the second moment of the states and of the observability within the horizon."""
-        horizon = inputs.shape[1] if self.horizon is None else self.horizon
-        P = layer.second_moment(inputs).cpu().numpy()
-        Q = sg.observability_gramian(on_host(layer.system()), horizon=horizon, average=True)
-        Z_P, Z_Q = (sg.get_backend(gramian).factor(gramian) for gramian in (P, Q))
-        return Z_P, Z_Q
+    def plan(self, adapter: Adapter, evidence: Evidence) -> Plan:
+        """Return the plan of the states' second moments and of what they cause."""
+        seen, _ = evidence.split()
+        if self.horizon is None:
+            Q = adapter.output_moments(seen)
+        else:
+            Q = sg.observability_gramian(adapter.system(), horizon=self.horizon, average=True)
+        return adapter.balanced(factor(adapter.state_moments(seen)), factor(Q), has_bound=False)
 
 
-def on_host(system: StateSpace) -> StateSpace:
-    """Return a layer's system in NumPy arrays: the linear algebra of a reduction is LAPACK's, on the CPU."""
-    A, B, C, D = (matrix.cpu().numpy() for matrix in (system.A.eigenvalues, system.B, system.C, system.D))
-    return StateSpace(Diagonal(A, paired=True), B, C, D, dt=system.dt)
+@dataclass(frozen=True)
+class Adjoints:
+    r"""$P = E[\xi \xi^T]$ and $Q = E[a a^T]$ with the adjoint states $a_t = \partial \ell / \partial \xi_t$.
+
+    What the states are, and what the loss of the mini-batch makes of them: fully data-driven, the same for all kinds of
+    layers. Its values are in units of the loss, so that those of different layers can be compared.
+    """
+
+    def plan(self, adapter: Adapter, evidence: Evidence) -> Plan:
+        """Return the plan of the second moments of states and adjoint states."""
+        seen, _ = evidence.split()
+        moments = adapter.state_moments(seen), adapter.adjoint_moments(seen)
+        return adapter.balanced(*map(factor, moments), has_bound=False)
 
 
-def _backend() -> str:
-    return "numba" if find_spec("numba") else "scipy"
+def factor(moment: np.ndarray) -> np.ndarray:
+    """Return Z with Z Zᵀ = moment."""
+    return sg.get_backend(moment).factor(moment)
 
 
-def balancing(choice: str | Balancing) -> Balancing:
-    """Return the balancing named "activations" or "white", or the object itself.
+def method_named(choice: str | Method) -> Method:
+    """Return the method named "activations", "adjoints" or "white", or the object itself.
 
     Raises
     ------
     OptionError
-        If the name is neither.
+        If the name is none of these.
     """
-    named = {"activations": Activations, "white": WhiteNoise}
+    named = {"activations": Activations, "adjoints": Adjoints, "white": WhiteNoise}
     if not isinstance(choice, str):
         return choice
     if choice not in named:
-        msg = f"balance is {choice!r}; want one of {', '.join(map(repr, named))}, or a Balancing object"
+        msg = f"balance is {choice!r}; want one of {', '.join(map(repr, named))}, or a method object"
         raise OptionError(msg)
     return named[choice]()

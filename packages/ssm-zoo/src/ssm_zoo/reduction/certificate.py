@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from .._errors import OptionError
@@ -13,24 +14,25 @@ class Certificate:
 
     Parameters
     ----------
-    error_bound
-        A-priori bound on the H∞ error, None where the balancing has none.
-    hinf_error
-        Largest gain of the error system at the frequencies of its poles: the H∞ error from below.
     output_error
         Root-mean-square error of the layer's output on held-out activations, relative to the output, computed with the
         parameters in the model's own precision.
+    error_bound
+        A-priori bound on the H∞ error, None where the balancing has none.
+    hinf_error
+        Largest gain of the error system at the frequencies of its poles: the H∞ error from below; None where the layer
+        is not linear and time-invariant, as for the next two.
     condition
         Condition number of the eigenvectors that made the reduced system diagonal.
     spectral_radius
         Of the projected system; poles on or outside the unit circle were pulled inside and the outputs refitted.
     """
 
-    error_bound: float | None
-    hinf_error: float
     output_error: float
-    condition: float
-    spectral_radius: float
+    error_bound: float | None = None
+    hinf_error: float | None = None
+    condition: float | None = None
+    spectral_radius: float | None = None
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,14 @@ class Limits:
     ----------
     output_error
         Largest relative output error on held-out activations.
+    total_output_error
+        Largest sum of a layer's output errors over all its cuts: the account of a run that cuts repeatedly.
     condition
         Largest condition number of the eigenvectors. In float32 the rounding of the reduced map is about 6e-8 times
         this, so the default leaves three digits.
+    loss_increase
+        Largest increase of the loss across a reduction, relative to the loss before; beyond it everything is put back.
+        Only where the reducer is given the loss.
     least_saving
         Smallest share of the states that a cut must remove to be worth it, as in CompreSSM.
 
@@ -54,20 +61,35 @@ class Limits:
     """
 
     output_error: float = 0.5
+    total_output_error: float = math.inf
     condition: float = 1e4
+    loss_increase: float = math.inf
     least_saving: float = 0.05
 
     def __post_init__(self) -> None:
-        if not (self.output_error > 0 and self.condition > 0 and 0 <= self.least_saving < 1):
+        positive = (self.output_error, self.total_output_error, self.condition, self.loss_increase)
+        if not (all(limit > 0 for limit in positive) and 0 <= self.least_saving < 1):
             msg = f"got {self}; want positive limits and least_saving in [0, 1)"
             raise OptionError(msg)
 
-    def refusal(self, evidence: Certificate) -> str | None:
-        """Say why the evidence speaks against the cut, or None if it does not."""
-        if not evidence.condition <= self.condition:
+    def refusal(self, evidence: Certificate, spent: float = 0.0) -> str | None:
+        """Say why the evidence speaks against the cut, or None if it does not.
+
+        Parameters
+        ----------
+        evidence
+            Of the cut.
+        spent
+            The sum of the output errors of the layer's cuts so far.
+        """
+        if evidence.condition is not None and not evidence.condition <= self.condition:
             return f"eigenvectors have condition {evidence.condition:.2g}, more than {self.condition:.2g}"
         if not evidence.output_error <= self.output_error:
             return f"output error is {evidence.output_error:.3g} of the output, more than {self.output_error:.3g}"
-        if evidence.error_bound is not None and not evidence.hinf_error <= evidence.error_bound * (1 + 1e-6):
-            return f"H∞ error is {evidence.hinf_error:.3g}, more than its bound {evidence.error_bound:.3g}"
+        if not evidence.output_error + spent <= self.total_output_error:
+            total = f"{spent:.3g} + {evidence.output_error:.3g}"
+            return f"output errors of all cuts add up to {total}, more than {self.total_output_error:.3g}"
+        bound, error = evidence.error_bound, evidence.hinf_error
+        if bound is not None and error is not None and not error <= bound * (1 + 1e-6):
+            return f"H∞ error is {error:.3g}, more than its bound {bound:.3g}"
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -28,6 +29,8 @@ class Cut:
         Hankel singular values of the layer in the chosen balancing, descending, two to a slot.
     seconds
         Time it took to work out the cut.
+    staleness
+        Training steps between the moment that was measured and the cut: 0 unless the reducer works beside the training.
     hsv_after
         Those of the layer it became; empty unless cut.
     error_bound
@@ -52,6 +55,7 @@ class Cut:
     after: int
     hsv: list[float]
     seconds: float
+    staleness: int = 0
     hsv_after: list[float] = field(default_factory=list)
     error_bound: float | None = None
     hinf_error: float | None = None
@@ -60,3 +64,8 @@ class Cut:
     spectral_radius: float | None = None
     loss_before: float | None = None
     loss_after: float | None = None
+
+
+def spent(ledger: Iterable[Cut], layer: str) -> float:
+    """Return the sum of the output errors of the cuts that were made of a layer."""
+    return sum(cut.output_error or 0.0 for cut in ledger if cut.layer == layer and cut.status == "cut")

@@ -3,57 +3,60 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-
-from ssm_balance import BalanceError
-from ssm_gramians import GramiansError
+from torch import nn
 
 from .._errors import OptionError, ReductionError
-from ..layers import Reducible, Surgery
-from .balancing import Balancing, balancing
+from .adapters import Adapter, adapter_for, is_reducible
+from .analysis import Finding, Pending, analyse, naming
+from .balancing import Method, method_named
 from .certificate import Limits
-from .ledger import Cut, Status
-from .proposal import Proposal, propose, split
+from .evidence import Evidence, Listener
+from .ledger import Cut, Status, spent
+from .schedule import Schedule, schedule_of
 from .side_by_side import side_by_side
 from .surgery import operate
 
 if TYPE_CHECKING:
-    from ssm_balance import Selection
-
-    from .schedule import Schedule
+    from .proposal import Proposal
+    from .selection import HowMany
 
 
 class InTrainingReducer:
     """Shrinks the state of every reducible layer of a model while it trains: call `step()` once per training step.
 
-    At the steps that the schedule names, each layer is balanced, the selection reads its Hankel singular values, and
-    the states that do not matter are cut: the parameters are replaced by those of the smaller layer, and the
-    optimiser's moments move along. All layers are worked out before the first one is touched; what the evidence speaks
-    against is refused; the ledger keeps the account.
+    At the steps that the schedule names, each layer is balanced, the selection reads what its states are worth, and
+    those that do not matter are cut: the parameters are replaced by those of the smaller layer, and the optimiser's
+    moments move along. All layers are worked out before the first one is touched; what the evidence speaks against is
+    refused; the ledger keeps the account.
 
     Parameters
     ----------
     model
-        Any module that holds layers which implement `Reducible`, such as `LRU` and `S5`.
+        Any module that holds layers which implement `Reducible`, such as `LRU` and `S5`, or have an adapter.
     optimizer
         The optimiser of its parameters; None after training. The reducer replaces parameters: hold no references.
     schedule
-        When: `Warmup`, `Every`, `At`, or anything with `due(step)`.
+        When: `Warmup`, `Every`, `At`, `Settled`, `Plateau`, or a function of the step.
     selection
-        How many: `ssm_balance.Energy`, `Order`, `Error`, or anything with `select(hsv)`. It sees the real system, in
-        which a layer with N slots has 2N states: `Order(32)` keeps 16 slots.
+        How many: `ssm_balance.Energy`, `Order`, `Error`, or anything with `select(hsv)`, layer by layer; a `Budget` or
+        `LossBudget` for all layers together. It sees the real system, in which a layer with N complex slots has 2N
+        states: `Order(32)` keeps 16 slots.
     balance
-        From what: "activations" (the layer's inputs in the last forward pass), "white", or a `Balancing`.
+        From what: "activations" (what the layer saw in the last forward pass), "adjoints" (that, and the gradients of
+        the backward pass), "white", or a method object.
     limits
         What a cut may cost.
     max_sequences
         How many sequences of the last mini-batch are looked at, at most.
+    delay
+        Steps between a measurement and its cut, in which a thread works it out while training goes on. The cut projects
+        the parameters of its own moment. 0 works it out at once.
 
     Raises
     ------
@@ -79,29 +82,38 @@ class InTrainingReducer:
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer | None,
-        schedule: Schedule,
-        selection: Selection,
+        schedule: Schedule | Callable[[int], bool],
+        selection: HowMany,
         *,
-        balance: str | Balancing = "activations",
+        balance: str | Method = "activations",
         limits: Limits | None = None,
         max_sequences: int = 32,
+        delay: int = 0,
     ) -> None:
-        self.layers = {name: module for name, module in model.named_modules() if isinstance(module, Reducible)}
-        if not self.layers:
+        self.adapters: dict[str, Adapter] = {
+            name: adapter_for(module) for name, module in model.named_modules() if is_reducible(module)
+        }
+        if not self.adapters:
             msg = f"{type(model).__name__} has no reducible layer; want at least one, such as LRU or S5"
             raise OptionError(msg)
         if max_sequences < 1:
             msg = f"max_sequences is {max_sequences}; want at least one sequence to balance from"
             raise OptionError(msg)
+        if delay < 0:
+            msg = f"delay is {delay}; want a number of steps, 0 or more"
+            raise OptionError(msg)
         self.model, self.optimizer = model, optimizer
-        self.schedule, self.selection = schedule, selection
-        self.balancing, self.limits = balancing(balance), limits or Limits()
-        self.max_sequences = max_sequences
-        self.steps = 0
+        self.schedule, self.selection = schedule_of(schedule), selection
+        self.method, self.limits = method_named(balance), limits or Limits()
+        self.delay, self.steps = delay, 0
         self.ledger: list[Cut] = []
-        self._inputs: dict[str, Tensor] = {}
-        for name, layer in self.layers.items():
-            cast(nn.Module, layer).register_forward_pre_hook(self._listener(name))
+        self._pending: Pending | None = None
+        self._listener = Listener(self.layers, lambda: self._looks_at(self.steps + 1), max_sequences)
+
+    @property
+    def layers(self) -> dict[str, nn.Module]:
+        """The reducible layers, by name."""
+        return {name: adapter.layer for name, adapter in self.adapters.items()}
 
     def step(self, loss: Callable[[], float] | None = None) -> list[Cut]:
         """Count one training step, and reduce if one is due.
@@ -110,12 +122,12 @@ class InTrainingReducer:
         ----------
         loss
             Returns the loss on the current mini-batch; called before and after the cut, for the ledger. A cut after
-            which it is no longer finite is undone.
+            which it is no longer finite, or has risen beyond the limit, is undone.
 
         Returns
         -------
         list
-            A `Cut` for each layer if a reduction was due; empty otherwise.
+            A `Cut` for each layer if a reduction was made; empty otherwise.
 
         Raises
         ------
@@ -125,90 +137,151 @@ class InTrainingReducer:
             If the optimiser's state cannot follow; nothing was changed.
         """
         self.steps += 1
-        if not self.schedule.due(self.steps):
-            return []
+        cuts: list[Cut] = []
         try:
-            cuts = self._reduce(loss)
+            if self._pending is not None and self.steps - self._pending.step >= self.delay:
+                pending, self._pending = self._pending, None
+                cuts += self._reduce(pending.findings(), pending.evidence, pending.step, loss)
+            if self._watches(self.steps):
+                self._show(loss)
+            if self.schedule.due(self.steps):
+                cuts += self._begin(loss)
         finally:
-            self._inputs.clear()
-        self.ledger += cuts
+            if self._looks_at(self.steps):
+                self._listener.forget()
+            self.ledger += cuts
         return cuts
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the number of steps and the ledger, as plain numbers, strings and lists."""
-        return {"steps": self.steps, "ledger": [asdict(cut) for cut in self.ledger]}
+        """Return the number of steps, the ledger, what the schedule remembers and what a thread works on."""
+        state: dict[str, Any] = {"steps": self.steps, "ledger": [asdict(cut) for cut in self.ledger]}
+        if hasattr(self.schedule, "state_dict"):
+            state["schedule"] = self.schedule.state_dict()
+        if self._pending is not None:
+            state["pending"] = self._pending.state_dict()
+        return state
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict`; the model must have been built with the sizes it then had."""
         self.steps = state["steps"]
         self.ledger = [Cut(**cut) for cut in state["ledger"]]
+        if "schedule" in state:
+            self.schedule.load_state_dict(state["schedule"])  # type: ignore[attr-defined]
+        if "pending" in state:
+            self._pending = Pending.from_state(state["pending"], self.layers, self.method, self.selection)
 
-    def _listener(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def listen(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
-            if layer.training and self.schedule.due(self.steps + 1):
-                self._inputs[name] = args[0].detach()[: self.max_sequences]
+    def _begin(self, loss: Callable[[], float] | None) -> list[Cut]:
+        """Reduce, or start the thread that works it out."""
+        evidence = self._evidence()
+        if not self.delay:
+            findings = analyse(self.adapters, evidence, self.method, self.selection, each=side_by_side)
+            return self._reduce(findings, evidence, self.steps, loss)
+        if self._pending is None:  # one at a time: a cut that falls due meanwhile is left out
+            self._pending = Pending(self.layers, evidence, self.steps, self.method, self.selection)
+        return []
 
-        return listen
-
-    def _reduce(self, loss: Callable[[], float] | None) -> list[Cut]:
-        proposals = dict(zip(self.layers, side_by_side(self._propose, self.layers), strict=True))
-        cuts = {name: self._entry(name, proposal) for name, proposal in proposals.items()}
+    def _reduce(
+        self,
+        findings: Mapping[str, Finding],
+        evidence: Mapping[str, Evidence],
+        measured: int,
+        loss: Callable[[], float] | None,
+    ) -> list[Cut]:
+        cuts, proposals = self._proposals(findings, evidence, measured)
         before = _measured(loss)
-        chosen = [name for name, cut in cuts.items() if cut.status == "cut"]
-        operations = [(cast(nn.Module, self.layers[name]), cast(Surgery, proposals[name].surgery)) for name in chosen]
-        undo = operate(operations, self.optimizer)
+        undo = operate([(self.adapters[name].layer, one.surgery) for name, one in proposals.items()], self.optimizer)
         try:
             after = _measured(loss)
-            spectra = dict(zip(chosen, side_by_side(self._spectrum, chosen), strict=True))
+            spectra = dict(zip(proposals, side_by_side(lambda n: self._values(n, evidence[n]), proposals), strict=True))
         except BaseException:
             undo()
             raise
-        if after is not None and not math.isfinite(after):
+        reason = self._too_much(before, after)
+        if reason:
             undo()
-            reason = f"the loss became {after} (it was {before:.4g}): all layers were put back"
-            undone = {
-                name: replace(cuts[name], status="refused", reason=reason, after=cuts[name].before) for name in chosen
-            }
-            return [replace(cut, loss_before=before) for cut in (cuts | undone).values()]
+            for name in proposals:
+                cuts[name] = replace(cuts[name], status="refused", reason=reason, after=cuts[name].before)
+            return [replace(cut, loss_before=before) for cut in cuts.values()]
         return [
             replace(cut, hsv_after=spectra.get(name, []), loss_before=before, loss_after=after)
             for name, cut in cuts.items()
         ]
 
-    def _propose(self, name: str) -> Proposal:
-        if name not in self._inputs:
+    def _proposals(
+        self, findings: Mapping[str, Finding], evidence: Mapping[str, Evidence], measured: int
+    ) -> tuple[dict[str, Cut], dict[str, Proposal]]:
+        """Return the account of every layer, and the cuts that nothing speaks against."""
+
+        def work(name: str) -> tuple[Cut, Proposal | None]:
+            with naming(name):
+                return self._proposal(name, findings[name], evidence[name], measured)
+
+        found = dict(zip(findings, side_by_side(work, findings), strict=True))
+        cuts = {name: cut for name, (cut, _) in found.items()}
+        return cuts, {name: one for name, (_, one) in found.items() if one is not None}
+
+    def _proposal(self, name: str, finding: Finding, evidence: Evidence, measured: int) -> tuple[Cut, Proposal | None]:
+        start, adapter = time.perf_counter(), self.adapters[name]
+        status: Status = "kept"
+        proposal = None
+        if finding.slots <= (1 - self.limits.least_saving) * adapter.d_state:
+            proposal = adapter.propose(finding.plan, finding.slots, evidence)
+        refusal = None
+        if proposal is not None:
+            refusal = self.limits.refusal(proposal.certificate, spent(self.ledger, name))
+            status = "refused" if refusal else "cut"
+        cut = Cut(
+            step=self.steps,
+            layer=name,
+            status=status,
+            reason=refusal or f"{self.selection} asks for {finding.slots} of {adapter.d_state} slots",
+            before=adapter.d_state,
+            after=proposal.slots if proposal is not None and status == "cut" else adapter.d_state,
+            hsv=finding.plan.values.tolist(),
+            **({} if proposal is None else asdict(proposal.certificate)),
+            seconds=finding.seconds + time.perf_counter() - start,
+            staleness=self.steps - measured,
+        )
+        return cut, proposal if status == "cut" else None
+
+    def _too_much(self, before: float | None, after: float | None) -> str | None:
+        if before is None or after is None:
+            return None
+        if not math.isfinite(after):
+            return f"the loss became {after} (it was {before:.4g}): all layers were put back"
+        if after - before > self.limits.loss_increase * abs(before):
+            limit = f"more than {self.limits.loss_increase:.3g} of it"
+            return f"the loss rose from {before:.4g} to {after:.4g}, {limit}: all layers were put back"
+        return None
+
+    def _evidence(self) -> dict[str, Evidence]:
+        return {name: self._heard(name) for name in self.adapters}
+
+    def _heard(self, name: str) -> Evidence:
+        heard = self._listener.heard(name)
+        if heard is None:
             msg = (
                 f"layer {name!r} has seen no input since the last step; want a forward pass in training mode, then "
                 "optimizer.step(), then reducer.step()"
             )
             raise ReductionError(msg)
-        try:
-            return propose(self.layers[name], self._inputs[name], self.balancing, self.selection, self.limits)
-        except (ReductionError, BalanceError, GramiansError) as error:
-            msg = f"layer {name!r} cannot be reduced at step {self.steps}: {error}"
-            raise ReductionError(msg) from error
+        return heard
 
-    def _spectrum(self, name: str) -> list[float]:
-        """Return the Hankel singular values of a layer as it now is."""
-        Z_P, Z_Q = self.balancing.factors(self.layers[name], split(self._inputs[name])[0])
-        return np.linalg.svd(Z_Q.T @ Z_P, compute_uv=False).tolist()
+    def _values(self, name: str, evidence: Evidence) -> list[float]:
+        """Return what the states of a layer are worth as it now is."""
+        return self.method.plan(self.adapters[name], evidence).values.tolist()
 
-    def _entry(self, name: str, proposal: Proposal) -> Cut:
-        before, evidence = self.layers[name].d_state, proposal.certificate
-        refusal = None if evidence is None else self.limits.refusal(evidence)
-        status: Status = "kept" if evidence is None else "refused" if refusal else "cut"
-        reason = refusal or f"{self.selection} asks for {proposal.slots} of {before} slots"
-        return Cut(
-            step=self.steps,
-            layer=name,
-            status=status,
-            reason=reason,
-            before=before,
-            after=proposal.slots if status == "cut" else before,
-            hsv=proposal.hsv.tolist(),
-            **({} if evidence is None else asdict(evidence)),
-            seconds=proposal.seconds,
-        )
+    def _watches(self, step: int) -> bool:
+        return hasattr(self.schedule, "watches") and self.schedule.watches(step)
+
+    def _looks_at(self, step: int) -> bool:
+        return self._watches(step) or self.schedule.due(step)
+
+    def _show(self, loss: Callable[[], float] | None) -> None:
+        """Let the schedule see the loss and what the states are worth."""
+        evidence = self._evidence()
+        values = side_by_side(lambda name: self._values(name, evidence[name]), evidence)
+        self.schedule.see(self.steps, _measured(loss), dict(zip(evidence, values, strict=True)))  # type: ignore[attr-defined]
 
 
 def _measured(loss: Callable[[], float] | None) -> float | None:

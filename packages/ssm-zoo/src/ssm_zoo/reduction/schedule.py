@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,7 +10,12 @@ from .._errors import OptionError
 
 
 class Schedule(Protocol):
-    """Says after which training steps a reduction is due."""
+    """Says after which training steps a reduction is due; a function of the step serves too.
+
+    A schedule that decides by what happens has two methods more, `watches(step)`, which says whether it wants to look
+    at that step, and `see(step, loss, values)`, which is then told the loss (None if the reducer was not given it) and
+    what the states of each layer are worth. What it remembers is its `state_dict`.
+    """
 
     def due(self, step: int) -> bool:
         """Say whether a reduction is due after `step` training steps (the first step is 1)."""
@@ -121,3 +127,25 @@ class At:
     def due(self, step: int) -> bool:
         """Say whether `step` was named."""
         return step in self.steps
+
+
+@dataclass(frozen=True)
+class When:
+    """A cut whenever a function of the step says so.
+
+    Parameters
+    ----------
+    function
+        Takes the number of steps done, at least 1, and returns whether a cut is due.
+    """
+
+    function: Callable[[int], bool]
+
+    def due(self, step: int) -> bool:
+        """Ask the function."""
+        return bool(self.function(step))
+
+
+def schedule_of(schedule: Schedule | Callable[[int], bool]) -> Schedule:
+    """Return the schedule, or one made of a function."""
+    return schedule if hasattr(schedule, "due") else When(schedule)  # type: ignore[arg-type]

@@ -1,0 +1,58 @@
+"""How many: what the order-selection objects of `ssm_balance` say about several layers at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from ssm_balance import Budget, Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .evidence import Evidence
+
+HowMany: TypeAlias = "Selection | Budget | LossBudget"
+
+
+@dataclass(frozen=True)
+class LossBudget:
+    r"""A `Budget` weighted by what an error at each layer's output does to the loss, $\|\partial \ell/\partial y\|$.
+
+    A small error $\delta y$ changes the loss by $\langle \partial \ell/\partial y, \delta y \rangle$; the root mean
+    square of the gradient is the rate per unit of error. (`Adjoints` measures states in units of the loss already:
+    there a plain `Budget` is right.)
+
+    Parameters
+    ----------
+    total
+        States to share among all layers, two to a slot where slots are complex.
+    of
+        Hand them out in blocks of this many, for hardware that likes multiples.
+    """
+
+    total: int
+    of: int = 1
+
+    def budget(self, evidence: Sequence[Evidence]) -> Budget:
+        """Return the budget with the weights of these layers."""
+        return Budget(self.total, weights=[_sensitivity(one) for one in evidence], of=self.of)
+
+
+def orders(rule: HowMany, values: Sequence[np.ndarray], evidence: Sequence[Evidence]) -> tuple[int, ...]:
+    """Return how many states each layer keeps, from what they are worth in each."""
+    if isinstance(rule, LossBudget):
+        rule = rule.budget(evidence)
+    if isinstance(rule, Budget):
+        most = sum(value.size for value in values)
+        return replace(rule, total=min(rule.total, max(most, len(values) * rule.of))).allocate(values)
+    return tuple(rule.select(value) for value in values)
+
+
+def _sensitivity(evidence: Evidence) -> float:
+    if evidence.gradients is None:
+        return 1.0
+    rms = float(evidence.gradients.double().square().mean().sqrt())
+    return rms if 0 < rms < float("inf") else 1.0
