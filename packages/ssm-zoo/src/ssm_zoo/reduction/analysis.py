@@ -49,7 +49,7 @@ def analyse(
     evidence: Mapping[str, Evidence],
     method: Method,
     selection: HowMany,
-    each: Callable[[Callable[[str], Any], Iterable[str]], list[Any]] = lambda work, names: [work(n) for n in names],
+    each: Callable[[Callable[[str], Any], Iterable[str]], list[Any]] = lambda work, names: list(map(work, names)),
 ) -> dict[str, Finding]:
     """Return the findings by name; `each` maps a function over the names, side by side if it likes.
 

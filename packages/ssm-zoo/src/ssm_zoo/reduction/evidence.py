@@ -105,7 +105,7 @@ class Listener:
             options = {key: kwargs[key] for key in ("lengths", "padding") if kwargs.get(key) is not None}
             if "lengths" in options:
                 options["lengths"] = options["lengths"][rows]
-            inputs = args[0] if args else kwargs.get("x", kwargs.get("hidden_states"))
+            inputs: Tensor = args[0] if args else kwargs["x" if "x" in kwargs else "hidden_states"]
             self._inputs[name] = inputs.detach()[rows], options
             y = tree_leaves(output)[0]
             if y.requires_grad:

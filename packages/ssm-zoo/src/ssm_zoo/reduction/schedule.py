@@ -148,4 +148,4 @@ class When:
 
 def schedule_of(schedule: Schedule | Callable[[int], bool]) -> Schedule:
     """Return the schedule, or one made of a function."""
-    return schedule if hasattr(schedule, "due") else When(schedule)  # type: ignore[arg-type]
+    return schedule if hasattr(schedule, "due") else When(schedule)
