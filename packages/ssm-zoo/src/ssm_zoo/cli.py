@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import torch
 import typer
 from rich.console import Console
 
@@ -20,7 +21,8 @@ from ._errors import OptionError, ZooError
 from .display import Display, comparison_table, result_table
 from .models import LAYERS
 from .process import keep_freed_memory
-from .training import PRESETS, RunFolder, TrainConfig, compare, train
+from .tasks import score_of
+from .training import PRESETS, RunFolder, TrainConfig, byte_model, compare, train, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,13 +60,16 @@ def train_command(
     context: typer.Context,
     *,
     task: Annotated[str, _option(MODEL, f"What to learn: {', '.join(PRESETS)}.", "task")] = "digits",
-    layer: Annotated[str | None, _option(MODEL, f"Kind of layer: {', '.join(LAYERS)}.", "layer")] = None,
+    layer: Annotated[
+        str | None, _option(MODEL, f"Kind of layer: {', '.join(LAYERS)}; or one each: lru,s5.", "layer")
+    ] = None,
     d_state: Annotated[str | None, _option(MODEL, "States of a layer; or one number each: 64,32.", "d_state")] = None,
     d_model: Annotated[int | None, _option(MODEL, "Features between the layers.", "d_model")] = None,
     layers: Annotated[int | None, _option(MODEL, "Number of layers.", "n_layers")] = None,
     dropout: Annotated[float | None, _option(MODEL, "Probability of dropping a feature.", "dropout")] = None,
-    norm: Annotated[str | None, _option(MODEL, "Normalisation: batch, layer.", "norm")] = None,
+    norm: Annotated[str | None, _option(MODEL, "Normalisation: batch, layer, rms.", "norm")] = None,
     bidirectional: Annotated[bool, _option(MODEL, "Read in both directions.", "", "--bidirectional")] = False,
+    length: Annotated[int | None, _option(TRAINING, "Bytes in a sequence of a text.", "length")] = None,
     steps: Annotated[int | None, _option(TRAINING, "Length of the run.", "steps")] = None,
     batch_size: Annotated[int | None, _option(TRAINING, "Sequences in a batch.", "batch_size")] = None,
     lr: Annotated[float | None, _option(TRAINING, "Learning rate.", "lr")] = None,
@@ -85,7 +90,7 @@ def train_command(
     out: Annotated[Path | None, _option(RUNS, "Folder. [dim](default runs/ and a name)[/dim]")] = None,
     fresh: Annotated[bool, _option(RUNS, "Overwrite what the folder holds.", "", "--fresh")] = False,
 ) -> None:
-    """Train a classifier and shrink its state on the way.
+    """Train a classifier or a language model, and shrink its state on the way.
 
     The same command again goes on with a run that was stopped, and shows one that is finished.
     """
@@ -104,12 +109,33 @@ def train_command(
             _train(console, config, folder, fresh)
 
 
+@app.command("generate")
+def generate_command(
+    *,
+    run: Annotated[Path, typer.Argument(help="Folder of a run on a text, or of a byte-level model.")],
+    prompt: Annotated[str, typer.Option(help="What the text begins with.")] = "def ",
+    max_new_tokens: Annotated[int, typer.Option(help="Bytes to write.")] = 400,
+    temperature: Annotated[float, typer.Option(help="Below 1 keeps to what the model is surer of.")] = 0.8,
+    top_k: Annotated[int | None, typer.Option(help="Draw from so many likeliest bytes only.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest bytes of this probability only.")] = None,
+    greedy: Annotated[bool, typer.Option("--greedy", help="Always take the likeliest byte.")] = False,
+    seed: Annotated[int, typer.Option(help="Equal seeds write equal texts.")] = 0,
+) -> None:
+    """Let a language model write, byte by byte as it goes."""
+    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
+    with _plain_errors(Console()):
+        model = byte_model(run)
+        for text in write(model, prompt, max_new_tokens, torch.Generator().manual_seed(seed), **options):
+            typer.echo(text, nl=False)
+        typer.echo()
+
+
 def _train(console: Console, config: TrainConfig, folder: Path, fresh: bool) -> None:
     if not fresh and RunFolder(folder).result():
         console.print("This run is finished; --fresh repeats it.")
     with Display(console) as display:
         result = train(config, folder, resume=not fresh, progress=display)
-    console.print(result_table(result))
+    console.print(result_table(result, score_of(config.task)))
     console.print(f"Model in {folder / 'model'}, plots in {folder / 'plots'}", highlight=False, soft_wrap=True)
 
 
@@ -131,6 +157,8 @@ def _config(params: Mapping[str, Any]) -> TrainConfig:
         changes["n_layers"] = params["layers"]
     if "d_state" in changes:
         changes["d_state"] = _sizes(changes["d_state"])
+    if "," in changes.get("layer", ""):
+        changes["layer"] = tuple(changes["layer"].split(","))
     for one, other in (("order", "energy"), ("energy", "order")):  # one given replaces the other's default
         if params[one] is not None:
             changes.setdefault(other, None)
@@ -150,7 +178,8 @@ def _name(config: TrainConfig, comparison: bool) -> str:
     """Return a name that is the same for the same settings, so that the same command finds its run again."""
     digest = hashlib.sha256(json.dumps(asdict(config)).encode()).hexdigest()[:6]
     size = config.d_state if isinstance(config.d_state, int) else "-".join(map(str, config.d_state))
-    return f"{config.task}-{config.layer}{size}-{'compare-' if comparison else ''}{digest}"
+    layer = config.layer if isinstance(config.layer, str) else "-".join(config.layer)
+    return f"{config.task}-{layer}{size}-{'compare-' if comparison else ''}{digest}"
 
 
 @contextmanager

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from .reduction import Cut
+    from .tasks import Score
     from .training import Comparison, Progress, RunResult
 
 PLAIN_INTERVAL = 5.0
@@ -22,7 +26,10 @@ LIVE_INTERVAL = 0.1
 """Seconds between two changes of the live line."""
 
 MEMORY = 0.95
-"""What is shown of loss and accuracy is their running mean with this weight on the past."""
+"""What is shown of loss and score is their running mean with this weight on the past."""
+
+SAMPLE_LINES = 6
+"""Lines shown of a text that a model wrote."""
 
 
 class Display:
@@ -41,7 +48,8 @@ class Display:
             console=console, transient=True,
         ) if console.is_terminal else None  # fmt: skip
         self._name = ""
-        self._loss = self._accuracy = self._shown = 0.0
+        self._figures: dict[str, float] = {}
+        self._shown = 0.0
 
     def __enter__(self) -> Display:
         if self._bars:
@@ -56,17 +64,20 @@ class Display:
         """Show where a run is; cheap enough for every step."""
         if progress.name != self._name:
             self._begin(progress)
-        self._loss = MEMORY * self._loss + (1 - MEMORY) * progress.loss
-        self._accuracy = MEMORY * self._accuracy + (1 - MEMORY) * progress.accuracy
+        self._figures = {
+            name: MEMORY * old + (1 - MEMORY) * getattr(progress, name) for name, old in self._figures.items()
+        }
         for cut in progress.cuts:
             self.console.print(f"  {cut_line(cut)}", highlight=False, soft_wrap=True)
+        if progress.line and "sample" in progress.line:
+            self._show_sample(progress, progress.line)
         now = time.monotonic()
         if now - self._shown > (LIVE_INTERVAL if self._bars else PLAIN_INTERVAL) or progress.step == progress.steps:
             self._shown = now
             self._show(progress, now)
 
     def _begin(self, progress: Progress) -> None:
-        self._name, self._loss, self._accuracy = progress.name, progress.loss, progress.accuracy
+        self._name, self._figures = progress.name, {"loss": progress.loss, "accuracy": progress.accuracy}
         self._first, self._start, self._shown = progress.step, time.monotonic(), 0.0
         if self._bars:
             for task in self._bars.task_ids:
@@ -75,7 +86,10 @@ class Display:
 
     def _show(self, progress: Progress, now: float) -> None:
         states = "+".join(map(str, progress.d_state))
-        figures = f"loss {self._loss:.3f}  accuracy {100 * self._accuracy:.1f} %  states {states}"
+        score = progress.score
+        shown = f"{score.name} {score.text(score.of(self._figures) or 0.0)}"
+        loss = "" if score.field == "loss" else f"loss {self._figures['loss']:.3f}  "
+        figures = f"{loss}{shown}  states {states}"
         text = f"step {progress.step}/{progress.steps}  {figures}"
         if self._bars:
             self._bars.update(self._task, completed=progress.step, text=text)
@@ -83,6 +97,17 @@ class Display:
         done = progress.step - self._first
         left = f"{(now - self._start) / done * (progress.steps - progress.step):.0f} s left" if done else ""
         self.console.print(f"{progress.name}  {text}  {left}".rstrip(), highlight=False, soft_wrap=True)
+
+    def _show_sample(self, progress: Progress, line: Mapping[str, Any]) -> None:
+        """Show what the model writes, and how well it foretells held-out text."""
+        score = progress.score
+        held_out = score.text(score.of(line, "eval_") or 0.0)
+        self.console.print(f"step {progress.step}  held-out {score.name} {held_out}", highlight=False)
+        lines = line["sample"].expandtabs(4).splitlines()
+        for row in lines[:SAMPLE_LINES]:
+            text = f"  │ {row}"[: self.console.width - 1]
+            self.console.print(text, style="dim", markup=False, highlight=False, emoji=False, no_wrap=True)
+        self.console.print()
 
 
 def cut_line(cut: Cut) -> str:
@@ -100,11 +125,12 @@ def cut_line(cut: Cut) -> str:
     return start + ", ".join([*facts, f"{cut.seconds:.2f} s"])
 
 
-def result_table(result: RunResult) -> Table:
+def result_table(result: RunResult, score: Score) -> Table:
     """Return the table of one run."""
-    table = Table("test accuracy", "states", "parameters", "training", "per step")
+    table = Table(f"test {score.name}", "states", "parameters", "training", "per step")
+    value = score.of(asdict(result), "test_") or 0.0
     table.add_row(
-        f"{100 * result.test_accuracy:.2f} %",
+        f"{value:.2f} {score.unit}" if score.unit else f"{value:.3f}",
         "+".join(map(str, result.d_state)),
         f"{result.parameters:,}",
         f"{result.seconds:.1f} s",

@@ -13,10 +13,14 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from .tasks import ACCURACY
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from matplotlib.axes import Axes
+
+    from .tasks import Score
 
     Metrics = Sequence[Mapping[str, Any]]
     Runs = Mapping[str, Sequence[Metrics]]
@@ -51,11 +55,19 @@ def spectra(cuts: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def learning(runs: Runs) -> Figure:
-    """Return accuracy and state size over training time."""
+def learning(runs: Runs, score: Score = ACCURACY) -> Figure:
+    """Return the held-out score and the state size over training time.
+
+    A score that is a loss is also shown of the training batches; a text's run without cuts shows no state size.
+    """
+    sizes = {tuple(line["d_state"]) for seeds in runs.values() for metrics in seeds for line in metrics}
+    if score.field == "loss" and len(sizes) == 1:
+        figure = Figure(figsize=(7, 3.6), layout="constrained")
+        _score(figure.subplots(), runs, score)
+        return figure
     figure = Figure(figsize=(7, 5), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    _accuracy(top, runs)
+    _score(top, runs, score)
     _states(bottom, runs)
     top.set_xlabel("")
     return figure
@@ -80,7 +92,7 @@ def summary(runs: Runs, accuracies: Mapping[str, Sequence[float]]) -> Figure:
     """
     figure = Figure(figsize=(11, 7), layout="constrained")
     panels = figure.subplots(2, 2)
-    _accuracy(panels[0, 0], runs)
+    _score(panels[0, 0], runs, ACCURACY)
     _final(panels[0, 1], accuracies)
     _states(panels[1, 0], runs)
     _pace(panels[1, 1], runs)
@@ -105,10 +117,17 @@ def _spectrum(panel: Axes, cut: Mapping[str, Any], colour: Any) -> None:
         panel.axvline(len(after) + 0.5, color=colour, linewidth=0.8, linestyle=":")
 
 
-def _accuracy(panel: Axes, runs: Runs) -> None:
-    held_out = _points(runs, lambda line: line["elapsed"], lambda line: line["eval_accuracy"])
-    _curves(panel, ((name, x, 100 * y) for name, x, y in held_out), marker=".")
-    _label(panel, title="Held-out accuracy", x="training time (s)", y="accuracy (%)")
+def _score(panel: Axes, runs: Runs, score: Score) -> None:
+    unit = f"{score.name} ({score.unit})" if score.unit else score.name
+    if score.field == "loss":
+        for _, x, y in _points(runs, lambda line: line["elapsed"], score.of):
+            panel.plot(x, y, color="0.7", linewidth=1, label="training batches" if len(runs) == 1 else None)
+    held_out = _points(runs, lambda line: line["elapsed"], lambda line: score.of(line, "eval_"))
+    _curves(panel, held_out, marker=".")
+    if score.field == "loss" and len(runs) == 1:
+        panel.get_lines()[-1].set_label("held out")
+        panel.legend()
+    _label(panel, title=f"Held-out {score.name}", x="training time (s)", y=unit)
 
 
 def _states(panel: Axes, runs: Runs) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from .._errors import OptionError, ShapeError, require
 from .._seed import seed_of
+from .score import ACCURACY, Score
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
 
 
 class Split(NamedTuple):
-    """Sequences and their classes: inputs (N, length, d_input) float32, labels (N,) int64."""
+    """Sequences and what is to be said of them.
 
-    inputs: Float[Tensor, "N length d_input"]
-    labels: Int[Tensor, " N"]
+    Classification: inputs (N, length, d_input) float32, labels (N,) int64. Language modelling: inputs and labels
+    (N, length) int64, each label the input of the next step.
+    """
+
+    inputs: Float[Tensor, "N length d_input"] | Int[Tensor, "N length"]
+    labels: Int[Tensor, " N"] | Int[Tensor, "N length"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,11 @@ class Task:
             ok = alike and labels.shape == inputs.shape[:1]
             shapes = f"inputs {tuple(inputs.shape)} and labels {tuple(labels.shape)}"
             require(ok, f"got {shapes}, wanted (N, length, d_input) and (N,), alike in all splits", ShapeError)
+
+    @property
+    def score(self) -> Score:
+        """What the task is judged by."""
+        return ACCURACY
 
     @property
     def length(self) -> int:

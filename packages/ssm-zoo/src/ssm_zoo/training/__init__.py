@@ -1,9 +1,10 @@
-"""Train a classifier and shrink its state on the way: `train` one run, `compare` it with what it should beat."""
+"""Train a model and shrink its state on the way: `train` one run, `compare` it with what it should beat."""
 
 from .compare import KINDS, Comparison, compare
 from .config import PRESETS, TrainConfig
 from .folder import RunFolder
 from .loop import Progress, RunResult, train
+from .sample import byte_model, write
 from .trainer import evaluate
 
 __all__ = [
@@ -14,7 +15,9 @@ __all__ = [
     "RunFolder",
     "RunResult",
     "TrainConfig",
+    "byte_model",
     "compare",
     "evaluate",
     "train",
+    "write",
 ]

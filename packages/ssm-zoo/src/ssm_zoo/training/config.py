@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from ssm_balance import Energy, Order
 
 from .._errors import OptionError, require
-from ..models import ClassifierConfig
+from ..models import ClassifierConfig, LanguageModelConfig, StackConfig
+from ..tasks import TEXTS, Text
 
 if TYPE_CHECKING:
     from ssm_balance import Selection
 
-    from ..tasks import Task
+    from ..tasks import AnyTask
 
 PRESETS: dict[str, dict[str, Any]] = {
     "digits": {},
@@ -27,6 +28,21 @@ PRESETS: dict[str, dict[str, Any]] = {
         "eval_every": 5000,
         "checkpoint_every": 1000,
         "log_every": 100,
+    },
+    "bytes": {
+        "layer": "mamba",
+        "d_model": 128,
+        "d_state": 16,
+        "dropout": 0.0,
+        "norm": "rms",
+        "length": 256,
+        "steps": 800,
+        "batch_size": 16,
+        "lr": 4e-3,
+        "weight_decay": 0.1,
+        "cuts": 0,
+        "log_every": 10,
+        "checkpoint_every": 100,
     },
 }
 """Settings of each task that differ from the defaults of `TrainConfig`; those of smnist are the CompreSSM paper's."""
@@ -41,7 +57,9 @@ class TrainConfig:
     task
         A name in `ssm_zoo.tasks.TASKS`.
     layer, d_model, d_state, n_layers, dropout, norm, bidirectional
-        See `ssm_zoo.models.ClassifierConfig`.
+        See `ssm_zoo.models.StackConfig`.
+    length
+        Steps of each sequence, for texts; None for the length that the task has.
     steps, batch_size
         Length of the run; sequences in each batch.
     lr, ssm_lr_factor, weight_decay
@@ -71,13 +89,14 @@ class TrainConfig:
     """
 
     task: str = "digits"
-    layer: str = "lru"
+    layer: str | tuple[str, ...] = "lru"
     d_model: int = 8
     d_state: int | tuple[int, ...] = 128
     n_layers: int = 2
     dropout: float = 0.1
-    norm: Literal["batch", "layer"] = "batch"
+    norm: Literal["batch", "layer", "rms"] = "batch"
     bidirectional: bool = False
+    length: int | None = None
     steps: int = 2000
     batch_size: int = 50
     lr: float = 4e-3
@@ -105,7 +124,12 @@ class TrainConfig:
         for name, choices in (("schedule", ("constant", "warmup-cosine")), ("balance", ("activations", "white"))):
             got = getattr(self, name)
             require(got in choices, f"got {name}={got!r}, wanted one of: {', '.join(choices)}")
-        ClassifierConfig(d_input=1, n_classes=1, **self._architecture())
+        require(self.length is None or self.length >= 1, f"got length={self.length}, wanted at least 1")
+        require(self.length is None or self.task in TEXTS, f"got length={self.length} for {self.task}, wanted None")
+        if self.task in TEXTS:
+            LanguageModelConfig(vocab_size=1, **self._architecture())
+        else:
+            ClassifierConfig(d_input=1, n_classes=1, **self._architecture())
         if self.cuts:
             self._check_cuts()
 
@@ -136,9 +160,11 @@ class TrainConfig:
             raise OptionError(message)
         return cls(task=task, **(PRESETS[task] | changes))
 
-    def model(self, task: Task, d_state: tuple[int, ...] | None = None) -> ClassifierConfig:
+    def model(self, task: AnyTask, d_state: tuple[int, ...] | None = None) -> ClassifierConfig | LanguageModelConfig:
         """Return the architecture for `task`, with the state sizes `d_state` if they are given."""
         architecture = self._architecture() | ({} if d_state is None else {"d_state": d_state})
+        if isinstance(task, Text):
+            return LanguageModelConfig(vocab_size=task.vocab_size, **architecture)
         return ClassifierConfig(d_input=task.d_input, n_classes=len(task.classes), **architecture)
 
     def selection(self) -> Selection:
@@ -156,4 +182,4 @@ class TrainConfig:
 
     def _architecture(self) -> dict[str, Any]:
         own = {field.name for field in fields(self)}
-        return {field.name: getattr(self, field.name) for field in fields(ClassifierConfig) if field.name in own}
+        return {field.name: getattr(self, field.name) for field in fields(StackConfig) if field.name in own}

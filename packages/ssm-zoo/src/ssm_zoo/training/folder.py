@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class RunFolder:
     """config.json, metrics.jsonl, cuts.jsonl, checkpoint.pt, result.json, model/ and plots/ of one run.
 
+    A run on a text also writes samples.txt.
+
     Files are replaced whole (written beside and renamed), so that a killed run leaves an old file or a new one, never
     half of one; only metrics.jsonl grows, and `rewind` cuts it back to the checkpoint.
 
@@ -72,6 +74,12 @@ class RunFolder:
         """Add a line to the metrics."""
         with self.metrics.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
+
+    def write_samples(self) -> None:
+        """Replace samples.txt by the samples in the metrics, if there are any."""
+        samples = [f"step {line['step']}\n\n{line['sample']}\n\n" for line in self.lines() if "sample" in line]
+        if samples:
+            self._write_text("samples.txt", "\n".join(samples))
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the metrics, one dict per line."""
@@ -132,7 +140,7 @@ class RunFolder:
             temporary.write_text(text, encoding="utf-8")
 
     def _clear(self) -> None:
-        for name in ("config.json", "metrics.jsonl", "cuts.jsonl", "checkpoint.pt", "result.json"):
+        for name in ("config.json", "metrics.jsonl", "cuts.jsonl", "checkpoint.pt", "result.json", "samples.txt"):
             (self.path / name).unlink(missing_ok=True)
         for folder in (self.model, self.plots):
             shutil.rmtree(folder, ignore_errors=True)

@@ -7,7 +7,7 @@ import statistics
 import threading
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..reduction import Cut
+    from ..tasks import Score
     from .config import TrainConfig
 
 _WIDE = 64  # d_model from which Torch's own threads gain more than they take from the scan's
@@ -41,8 +42,12 @@ class Progress:
         Of the step's batch, before the step.
     d_state
         State sizes, first block first.
+    score
+        What the task is judged by.
     cuts
         Reductions tried in this step.
+    line
+        The line that this step added to the metrics, if it did.
     """
 
     name: str
@@ -51,7 +56,9 @@ class Progress:
     loss: float
     accuracy: float
     d_state: tuple[int, ...]
+    score: Score
     cuts: tuple[Cut, ...] = ()
+    line: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ class RunResult:
     Parameters
     ----------
     test_accuracy, test_loss
-        Of the model of the last step on the whole test set; accuracy in [0, 1].
+        Of the model of the last step on the whole test set: cross entropy in nats; accuracy in [0, 1].
     d_state
         State sizes at the end, first block first.
     parameters
@@ -90,7 +97,7 @@ def train(
     resume: bool = True,
     progress: Callable[[Progress], None] | None = None,
 ) -> RunResult:
-    """Train a classifier, reducing its state on the way, and return what came out.
+    """Train a classifier or a language model, reducing its state on the way, and return what came out.
 
     A run that was killed goes on from its checkpoint to the same metrics, bit for bit; a finished one is not repeated.
     Ctrl-C takes effect between two steps, after a checkpoint.
@@ -119,7 +126,7 @@ def train(
     if finished is not None:
         return RunResult(**finished | {"d_state": tuple(finished["d_state"])})
     with _threads(config):
-        trainer = Trainer(config, load_task(config.task, config.seed), run.load())
+        trainer = Trainer(config, load_task(config.task, config.seed, config.length), run.load())
         run.rewind(trainer.logged)
         run.write_cuts(trainer.cuts)
         try:
@@ -132,23 +139,48 @@ def train(
 
 def _loop(trainer: Trainer, run: RunFolder, progress: Callable[[Progress], None]) -> None:
     config = trainer.config
+    cuts: tuple[Cut, ...] | None = None  # of the last step; None before there was one
     while True:
+        line = _log(trainer, run)
+        if cuts is not None:
+            progress(_progress(trainer, run, cuts, line))
         ended = trainer.step == config.steps
-        due = ended or trainer.step % config.log_every == 0 or trainer.step % config.eval_every == 0
-        if due and trainer.logged < trainer.step:
-            run.append(trainer.line())
-            trainer.logged, trainer.window = trainer.step, Window()
         if ended or (trainer.step and trainer.step % config.checkpoint_every == 0):
             run.save(trainer.state_dict())
         if ended:
             return
         with _uninterrupted():
-            cuts = trainer.advance()
+            cuts = tuple(trainer.advance())
             if cuts:
                 run.write_cuts(trainer.cuts)
-        window, sizes = trainer.window, trainer.model.config.states
-        loss, accuracy = window.loss[-1], window.accuracy[-1]
-        progress(Progress(run.path.name, trainer.step, config.steps, loss, accuracy, sizes, tuple(cuts)))
+
+
+def _log(trainer: Trainer, run: RunFolder) -> dict[str, Any] | None:
+    """Write the line of the metrics that is due, if one is, and return it."""
+    config = trainer.config
+    every = any(trainer.step % n == 0 for n in (config.log_every, config.eval_every))
+    if trainer.logged == trainer.step or not (every or trainer.step == config.steps):
+        return None
+    line = trainer.line()
+    run.append(line)
+    if "sample" in line:
+        run.write_samples()
+    trainer.logged, trainer.window = trainer.step, Window()
+    return line
+
+
+def _progress(trainer: Trainer, run: RunFolder, cuts: tuple[Cut, ...], line: dict[str, Any] | None) -> Progress:
+    return Progress(
+        name=run.path.name,
+        step=trainer.step,
+        steps=trainer.config.steps,
+        loss=trainer.last["loss"],
+        accuracy=trainer.last["accuracy"],
+        d_state=trainer.model.config.states,
+        score=trainer.task.score,
+        cuts=cuts,
+        line=line,
+    )
 
 
 def _finish(trainer: Trainer, run: RunFolder) -> RunResult:
@@ -164,7 +196,7 @@ def _finish(trainer: Trainer, run: RunFolder) -> RunResult:
         seconds_per_step=statistics.median(line["seconds_per_step"] for line in run.lines()),
     )
     runs = {run.path.name: [run.lines()]}
-    plots.save(plots.learning(runs), run.plots / "learning.png")
+    plots.save(plots.learning(runs, trainer.task.score), run.plots / "learning.png")
     plots.save(plots.pace(runs), run.plots / "pace.png")
     if any(cut["hsv"] for cut in run.cuts()):
         plots.save(plots.spectra(run.cuts()), run.plots / "spectra.png")
