@@ -15,6 +15,7 @@ from ssm_balance import (
     hinf_bracket,
     hinf_norm,
 )
+from ssm_balance._enclosed_error import enclosed_error
 from ssm_balance.norms._modal_energy import modal_h2_norm
 from ssm_gramians import ConvergenceError, Diagonal, StateSpace
 
@@ -131,6 +132,35 @@ def test_a_large_system_is_measured_from_below(make_system, kind, dt):
     assert found.dc_error == pytest.approx(exact.dc_error, rel=1e-8)
 
 
+@pytest.mark.parametrize("dt", [0.0, 0.5])
+@pytest.mark.parametrize("kind", ["real", "complex", "paired"])
+def test_a_large_diagonal_system_is_enclosed_through_a_model(kind, dt):
+    rng = np.random.default_rng(0)
+    poles = -np.geomspace(0.01, 3, 60) + (0 if kind == "real" else 1j * rng.uniform(0, 0.02, 60))
+    B, C = rng.standard_normal((60, 2)) + 0 * poles[:, None], rng.standard_normal((3, 60)) + 0 * poles
+    A = Diagonal(np.exp(dt * poles) if dt else poles, paired=kind == "paired")
+    reduction = balanced_truncation(StateSpace(A, B, C, rng.standard_normal((3, 2)), dt), 8)
+    exact = reduction.certify(dense_limit=200)
+
+    found = reduction.certify(dense_limit=50)
+
+    assert found.hinf.lower <= exact.hinf.upper
+    assert exact.hinf.lower <= found.hinf.upper <= exact.hinf.upper * 1.01
+    assert found.hinf.lower >= 0.99 * exact.hinf.lower
+    assert found.holds
+    assert found.h2 == pytest.approx(exact.h2, rel=1e-6)
+
+
+def test_a_model_that_is_no_larger_encloses_nothing():
+    poles = -np.geomspace(0.01, 3, 60)
+    full = StateSpace(Diagonal(poles), np.ones((60, 1)), np.ones((1, 60)))
+    reduced = balanced_truncation(full, 8).system
+
+    assert enclosed_error(full, reduced, 1e-8, 16) is None
+    assert enclosed_error(full, reduced, 1e-8, 8) is None
+    assert enclosed_error(full.to_dense(), reduced, 1e-8, 60) is None
+
+
 def test_a_large_system_may_still_refute_a_bound(make_system):
     reduction = balanced_truncation(make_system("paired"), 3)
     reduction = dataclasses.replace(reduction, error_bound=reduction.error_bound / 100)
@@ -243,7 +273,12 @@ def test_a_certificate_prints_as_a_table():
     [
         ({"error_bound": 0.5}, "bound                 0.5: BROKEN"),
         ({"error_bound": np.inf}, "bound                 none"),
-        ({"hinf": GainBracket(1.0, np.inf, 3.0)}, "H∞ error              ≥ 1 at 3 rad/s"),
+        ({"hinf": GainBracket(1.0, np.inf, 3.0)}, "H∞ error              ≥ 1 at 3 rad/s, seen from below: no upper"),
+        (
+            {"hinf": GainBracket(1.0, 1.5, 3.0)},
+            "H∞ error              1 at 3 rad/s, at most 1.5, through a larger model",
+        ),
+        ({"hinf": GainBracket(1.0, 2.5, 3.0)}, "bound                 2: not contradicted"),
         ({"hinf": GainBracket(1.0, np.inf, 3.0)}, "bound                 2: not contradicted"),
         ({"margin": -0.1}, "stability margin      -0.1: UNSTABLE"),
     ],

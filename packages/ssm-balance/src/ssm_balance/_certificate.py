@@ -38,8 +38,9 @@ class Certificate:
     order, full_order
         The states of the reduced system and of the full one.
     hinf
-        ‖G − G_r‖_∞, enclosed; its upper end is infinite where the full system is too large for dense matrices. Where
-        the full system is unstable it is the L∞ norm.
+        ‖G − G_r‖_∞, enclosed. Where the full system is too large for dense matrices a diagonal one is enclosed through
+        a model between, whose own distance rests on its a priori bound; of any other one the upper end is infinite.
+        Where the full system is unstable it is the L∞ norm.
     h2
         ‖G − G_r‖₂; infinite where the error is unstable, or has a feedthrough in continuous time; NaN where it is out
         of reach.
@@ -110,8 +111,11 @@ class Certificate:
     def _measured(self):
         where = f"at {self.hinf.frequency:.4g} rad/s"
         if math.isinf(self.hinf.upper):
-            return f"≥ {self.hinf.lower:.4g} {where}"
-        return f"{self.hinf.lower:.4g} {where}, certified to {self.rtol:.0e}"
+            return f"≥ {self.hinf.lower:.4g} {where}, seen from below: no upper end is known"
+        width = self.hinf.upper / self.hinf.lower - 1 if self.hinf.lower > 0 else self.rtol
+        if width <= 2 * self.rtol:
+            return f"{self.hinf.lower:.4g} {where}, certified to {self.rtol:.0e}"
+        return f"{self.hinf.lower:.4g} {where}, at most {self.hinf.upper:.4g}, through a larger model"
 
     def _relative_rows(self):
         if self.relative is None:

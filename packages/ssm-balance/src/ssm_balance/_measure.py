@@ -10,6 +10,7 @@ from ssm_gramians import StateSpace
 
 from ._certificate import Certificate
 from ._difference import difference
+from ._enclosed_error import enclosed_error
 from ._host import dense_matrices, on_host
 from ._large_error import large_h2_error
 from ._relative_error import relative_error
@@ -46,12 +47,13 @@ def measure(
     largest_value
         σ₁, the scale of rounding.
     dense_limit
-        The error system of a larger order is measured from below, without forming it.
+        The error system of a larger order is not formed: that of a diagonal system is enclosed through a model of at
+        most so many states, any other one is measured from below.
     """
     full, reduced = on_host(full), on_host(reduced)
     relative = None
     if full.order + reduced.order > dense_limit:
-        hinf, h2 = _large_errors(full, reduced)
+        hinf, h2 = _large_errors(full, reduced, rtol, dense_limit)
     else:
         hinf, h2 = _dense_errors(full.to_dense(), reduced, rtol)
         if relative_error_bound is not None:
@@ -80,9 +82,12 @@ def _dense_errors(full: StateSpace, reduced: StateSpace, rtol: float) -> tuple[G
     return hinf_bracket(error, rtol=rtol), float(h2_norm(error))
 
 
-def _large_errors(full: StateSpace, reduced: StateSpace) -> tuple[GainBracket, float]:
-    gain, frequency = peak_gain(full, minus=reduced)
-    return GainBracket(gain, np.inf, frequency), large_h2_error(full, reduced)
+def _large_errors(full: StateSpace, reduced: StateSpace, rtol: float, dense_limit: int) -> tuple[GainBracket, float]:
+    hinf = enclosed_error(full, reduced, rtol, dense_limit)
+    if hinf is None:
+        gain, frequency = peak_gain(full, minus=reduced)
+        hinf = GainBracket(gain, np.inf, frequency)
+    return hinf, large_h2_error(full, reduced)
 
 
 def _condition(vectors: Complex[np.ndarray, "r r"]) -> float:

@@ -67,8 +67,9 @@ class Reduction:
             The relative width of the H∞ bracket, at least 16 eps; so much more than the bound is not noticed.
         dense_limit
             The error system has the states of both systems. Up to this order its H∞ norm is enclosed, by eigenvalue
-            problems of twice the order; above, it is looked at from below only, which may refute a bound but not prove
-            it. Sparse and diagonal systems then stay what they are.
+            problems of twice the order. Above, sparse and diagonal systems stay what they are: a diagonal one is
+            enclosed through a model of at most so many states, if there is one that is near enough; any other one is
+            looked at from below only, which may refute a bound but not prove it.
 
         Returns
         -------

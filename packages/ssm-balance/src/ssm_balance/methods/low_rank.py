@@ -21,8 +21,8 @@ from ssm_gramians import (
 )
 
 from .._bounds import error_bound
-from .._descriptor import descriptor_times
 from .._errors import BalanceError, OrderError
+from .._left_out import left_out
 from .._order import Error, Order, selection_from
 from .._reduction import Reduction
 from .._stability import require_finite, require_regular_descriptor, require_stable
@@ -116,12 +116,12 @@ def low_rank_truncation(
         raise BalanceError(msg)
     _require_sound(system)
     Z_P, Z_Q, found = _factors(system, solvers, backend)
-    left_out = _left_out(system, Z_P, Z_Q, getattr(found, "rtol", 0.0))
+    rest = left_out(Z_P, Z_Q, getattr(found, "rtol", 0.0), system.E)
 
     def bound(hsv: Float[Array, "*batch n"], order: int) -> Any:
-        return error_bound(hsv, order) + 2 * (float(left_out) if hsv.ndim == 1 else left_out)
+        return error_bound(hsv, order) + 2 * (float(rest) if hsv.ndim == 1 else rest)
 
-    rule = _attainable(rule, float(array_namespace(left_out).max(left_out))) if isinstance(rule, Error) else rule
+    rule = _attainable(rule, float(array_namespace(rest).max(rest))) if isinstance(rule, Error) else rule
     method = "low-rank balanced truncation"
     reduction = truncate(system, Z_P, Z_Q, rule, method=method, bound=bound, balancing_free=balancing_free)
     return replace(reduction, hsv=reduction.hsv[..., : min(Z_P.shape[-1], Z_Q.shape[-1])])
@@ -147,21 +147,11 @@ def _factors(
     raise failures[0]
 
 
-def _left_out(system: StateSpace, Z_P: Array, Z_Q: Array, rtol: float) -> Array:
-    """δ: the sum of the nuclear norms of what the rest of either factor adds to Z_Qᴴ E Z_P."""
-    xp = array_namespace(Z_P)
-    seen, reached = (
-        xp.sum(xp.real(xp.linalg.vecdot(Z, Z, axis=-2)), axis=-1)  # the traces, without a copy of Z
-        for Z in (Z_Q, descriptor_times(system.E, Z_P))
-    )
-    return xp.sqrt(seen * reached) * (2 * rtol**0.5 + rtol)
-
-
-def _attainable(rule: Error, left_out: float) -> Error:
-    room = rule.tolerance - 2 * left_out
+def _attainable(rule: Error, rest: float) -> Error:
+    room = rule.tolerance - 2 * rest
     if room <= 0:
         msg = (
-            f"error={rule.tolerance:.3g} is finer than the Gramian factors, which leave {2 * left_out:.3g} open; "
+            f"error={rule.tolerance:.3g} is finer than the Gramian factors, which leave {2 * rest:.3g} open; "
             "want a larger error, or a smaller rtol"
         )
         raise OrderError(msg)
