@@ -141,7 +141,9 @@ def _check(x, dt, A, B, C, D, state, dt_bias):
         raise ShapeError(msg)
     (batch, length, h, P), (g, N) = x.shape, B.shape[2:]
     if g == 0 or h % g or N == 0 or P == 0:
-        msg = f"got {h} heads of {P} channels in {g} groups of {N} states, wanted as many heads in every group, and some"
+        msg = (
+            f"got {h} heads of {P} channels in {g} groups of {N} states, wanted as many heads in every group, and some"
+        )
         raise ShapeError(msg)
     wanted = {
         "dt": (dt, (batch, length, h)),
@@ -154,7 +156,9 @@ def _check(x, dt, A, B, C, D, state, dt_bias):
     }
     for name, (tensor, shape) in wanted.items():
         if tensor is not None and tuple(tensor.shape) != shape:
-            msg = f"{name} must be {shape} for x {tuple(x.shape)} and {g} groups of {N} states, got {tuple(tensor.shape)}"
+            msg = (
+                f"{name} must be {shape} for x {tuple(x.shape)} and {g} groups of {N} states, got {tuple(tensor.shape)}"
+            )
             raise ShapeError(msg)
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     for name, tensor in {"x": x, **{name: tensor for name, (tensor, _) in wanted.items()}}.items():
