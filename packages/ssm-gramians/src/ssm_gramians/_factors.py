@@ -10,6 +10,7 @@ from ._diagonal import Diagonal
 from ._equations import Lyapunov, Stein
 from ._gram import Gram
 from ._gramians import check_gramian, gramian, horizon_sum, input_matrix, without_descriptor
+from ._one_input_output import factors_of_own_dual, is_its_own_dual
 from ._solve import factor
 from ._span import Span
 from ._structure import map_arrays
@@ -73,6 +74,8 @@ def gramian_factors(
         return _limited(system, span, solver, chosen), _limited(dual, span, solver, chosen)
     kind = Stein if system.is_discrete else Lyapunov
     prepared = factor(kind(system.A, None, system.E), solver, backend)
+    if is_its_own_dual(system, solver, get_backend(system.B if backend is None else backend)):
+        return factors_of_own_dual(prepared, system)
     P, Q = prepared.solve(Gram(input_matrix(system))), prepared.solve_adjoint(Gram(input_matrix(dual)))
     return P.unwrap().Z, Q.unwrap().Z
 

@@ -44,6 +44,11 @@ class Backend:
     name: ClassVar[str] = "array"
     provides: ClassVar[frozenset[str]] = frozenset({"array"})
 
+    @property
+    def threads(self) -> int:
+        """Return how many members of a batch may be worked on at a time: more than 1 only where it was asked for."""
+        return 1
+
     def owns(self, array: Array) -> bool:
         """Say whether this backend computes on arrays of this type."""
         try:

@@ -27,6 +27,11 @@ class NumbaBackend(ScipyBackend):
     name: ClassVar[str] = "numba"
     provides: ClassVar[frozenset[str]] = ScipyBackend.provides | {"diagonal_kernel", "smith_kernel", "cauchy_kernel"}
 
+    @property
+    def threads(self) -> int:
+        """Return the number of threads that Numba was given."""
+        return int(numba.get_num_threads())
+
     def stein_quotient(
         self, G: Inexact[Array, "*batch n n"], a: Inexact[Array, "*batch n"], b: Inexact[Array, "*batch n"]
     ) -> Inexact[Array, "*batch n n"]:

@@ -28,7 +28,7 @@ from .woodbury import Woodbury
 
 _DIRECT = (BartelsStewart, ClosedForm, Hammarling)
 _MILD = 7.5  # doublings up to which products beat a Schur form; mild spectra take 5 to 8, stiff ones 9 and more
-_LARGE = 2048  # states up to which a factor of a diagonal system has a column for each
+LARGE = 2048  # states up to which a factor of a diagonal system has a column for each
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,8 @@ def _small(equation: Equation) -> tuple[Solver, ...]:
 def _diagonal(equation: Equation, backend: Backend) -> tuple[Solver, ...]:
     assert isinstance(equation.Q, Gram)
     n, inputs = equation.shape[0], equation.Q.rank
-    if n > _LARGE:
-        return (Cauchy(rtol=1e-20), *((ClosedForm(),) if n <= 8 * _LARGE else ()))
+    if n > LARGE:
+        return (Cauchy(rtol=1e-20), *((ClosedForm(),) if n <= 8 * LARGE else ()))
     affordable = 2048 if "cauchy_kernel" in backend.provides else 128
     return (Cauchy() if inputs == 1 or n * inputs <= affordable else ClosedForm(),)
 
