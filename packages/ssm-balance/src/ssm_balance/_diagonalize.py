@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,9 @@ from array_api_compat import array_namespace
 
 from ssm_gramians import Diagonal, StateSpace
 
-from ._arrays import adjoint
 from ._defective import separated
 from ._descriptor import without_descriptor
+from ._eigenmodes import Modes, member, modes_of, modes_of_batch
 from ._errors import BalanceError, PrecisionError
 from ._host import members, on_host
 from ._single_precision import SPACINGS, SinglePrecision
@@ -90,31 +91,14 @@ def diagonalize(system: StateSpace, *, tolerance: float | None = None) -> Diagon
     xp = array_namespace(system.B)
     dense = on_host(without_descriptor(system)).to_dense()
     paired = all(np.isrealobj(matrix) for matrix in (dense.A, dense.B, dense.C, dense.D))
-    modes = [_scaled(member, *_modes(member.A, paired)) for member in members(dense)]
+    groups = modes_of_batch(dense, paired=paired)
     if tolerance is not None:
-        storage = (SinglePrecision(member, paired=paired) for member in members(dense))
-        modes = [_stored(store, found, tolerance) for store, found in zip(storage, modes, strict=True)]
-    values, left, right, B, C = _stacked(modes, dense)
-    values, left, right, B, C, D = (xp.asarray(np.array(array)) for array in (values, left, right, B, C, dense.D))
-    measures = (
-        np.reshape([getattr(mode, name) for mode in modes], dense.batch_shape) for name in ("condition", "error")
-    )
-    condition, error = (measure if dense.batch_shape else measure.item() for measure in measures)
+        groups = _all_stored(groups, list(members(dense)), paired, tolerance)
+    values, left, right, B, C, condition, error = _stacked(groups, dense)
+    values, left, right, B, C, D = (xp.asarray(array) for array in (values, left, right, B, C, np.array(dense.D)))
+    condition, error = (measure if dense.batch_shape else measure.item() for measure in (condition, error))
     diagonal = StateSpace(Diagonal(values, paired), B, C, D, dense.dt)
     return Diagonalization(diagonal, left, right, condition, None if tolerance is None else error)
-
-
-@dataclass(frozen=True, eq=False)
-class Modes:
-    """The slots of one system, as `Diagonalization` has them for a batch."""
-
-    values: Complex[np.ndarray, " slots"]
-    left: Complex[np.ndarray, "n slots"]
-    right: Complex[np.ndarray, "n slots"]
-    condition: float
-    B: Complex[np.ndarray, "slots m"]
-    C: Complex[np.ndarray, "p slots"]
-    error: float = np.nan
 
 
 def _check(system, tolerance):
@@ -127,6 +111,18 @@ def _check(system, tolerance):
     require_stable(system)
 
 
+def _all_stored(groups, systems, paired, tolerance):
+    """Return each member as a group of its own, with modes that survive rounding."""
+    stored = []
+    for chosen, modes in groups:
+        for place, k in enumerate(chosen):
+            storage = SinglePrecision(systems[k], paired=paired)
+            found = _stored(storage, member(modes, place), tolerance)
+            fields = (found.values, found.left, found.right, found.condition, found.B, found.C, found.error)
+            stored.append((chosen[place : place + 1], Modes(*(np.asarray(field)[None] for field in fields))))
+    return stored
+
+
 def _stored(storage, found, tolerance):
     """Return modes that survive rounding, of the system itself or of one with clusters moved apart."""
     error = storage.rounded_error(found)
@@ -135,7 +131,7 @@ def _stored(storage, found, tolerance):
     best, system = replace(found, error=error), storage.system
     for spacing in SPACINGS:
         A = separated(system.A, spacing, discrete=system.is_discrete) if spacing else system.A
-        moved = _scaled(system, *_modes(A, storage.paired))
+        moved = modes_of(A, system, paired=storage.paired)
         fit = storage.fitted(moved.values, moved.B)
         if fit.error < best.error:
             best = _with_parameters(moved, fit, storage)
@@ -154,57 +150,24 @@ def _with_parameters(modes, fit, storage):
     return Modes(fit.model.poles, left, right, modes.condition, B, C, fit.error)
 
 
-def _modes(A, paired):
-    """Return the eigenvalues of the slots, left, right with biorthogonal columns, and the condition."""
-    values, vectors = np.linalg.eig(A)  # the vectors have unit length
-    order = np.lexsort((values.real, values.imag))
-    values, vectors = values[order], vectors[:, order]
-    if not paired:
-        inverse, condition = _inverse(vectors)
-        return values, adjoint(inverse), vectors, condition
-    kept = values.imag >= 0
-    values, right = values[kept], vectors[:, kept]
-    pair = values.imag > 0
-    # A real basis with the singular values of the complex one: x z + conj(x z) in terms of Re z and -Im z.
-    basis = [np.sqrt(2) * right[:, pair].real, np.sqrt(2) * right[:, pair].imag, right[:, ~pair].real]
-    inverse, condition = _inverse(np.hstack(basis))
-    cosine, sine, single = np.split(inverse, np.cumsum([pair.sum()] * 2))
-    left = np.empty(right.shape, dtype=complex)
-    left[:, pair], left[:, ~pair] = (cosine + 1j * sine).T / np.sqrt(2), single.T
-    return values, left, np.where(pair, right, right / 2), condition
-
-
-def _inverse(X):
-    """Return the inverse and the condition; singular values below rounding are lifted to it, which keeps all finite."""
-    U, sigma, Vh = np.linalg.svd(X)
-    floor = np.finfo(float).eps * sigma[0]
-    condition = sigma[0] / sigma[-1] if sigma[-1] > 0 else np.inf
-    if sigma[-1] > floor:
-        return np.linalg.inv(X), condition
-    return adjoint(Vh) / np.maximum(sigma, floor) @ adjoint(U), condition
-
-
-def _scaled(system, values, left, right, condition):
-    """Give each row of B and column of C the same length; a slot where one of them vanishes stays as it is."""
-    row, column = np.linalg.norm(adjoint(left) @ system.B, axis=1), np.linalg.norm(system.C @ right, axis=0)
-    alive = (row > 0) & (column > 0)
-    scale = np.sqrt(np.where(alive, column, 1) / np.where(alive, row, 1))
-    left, right = left * scale, right / scale
-    return Modes(values, left, right, condition, adjoint(left) @ system.B, system.C @ right)
-
-
-def _stacked(modes, system):
-    """Return values, left, right, B, C of all members, the shorter ones filled with dead slots."""
+def _stacked(groups, system):
+    """Return the parts of all members, those with fewer slots filled with dead ones."""
     batch, order = system.batch_shape, system.order
-    slots = max((mode.values.size for mode in modes), default=order)
-    shapes = {"values": (), "left": (order,), "right": (order,), "B": (), "C": (system.outputs,)}
-    stacked = {name: np.zeros((*batch, *shape, slots), dtype=complex) for name, shape in shapes.items()}
-    stacked["B"] = np.zeros((*batch, slots, system.inputs), dtype=complex)
-    for index, mode in zip(np.ndindex(batch), modes, strict=True):
-        size = mode.values.size
-        stacked["values"][index] = mode.values[-1]
-        stacked["values"][(*index, slice(size))] = mode.values
-        stacked["B"][(*index, slice(size))] = mode.B
-        for name in ("left", "right", "C"):
-            stacked[name][(*index, ..., slice(size))] = getattr(mode, name)
-    return stacked.values()
+    slots = max((modes.values.shape[-1] for _, modes in groups), default=order)
+    shapes = {
+        "values": (slots,),
+        "left": (order, slots),
+        "right": (order, slots),
+        "B": (slots, system.inputs),
+        "C": (system.outputs, slots),
+    }
+    stacked = {name: np.zeros((math.prod(batch), *shape), dtype=complex) for name, shape in shapes.items()}
+    stacked |= {name: np.empty(math.prod(batch)) for name in ("condition", "error")}
+    for chosen, modes in groups:
+        size = modes.values.shape[-1]
+        stacked["values"][chosen, size:] = modes.values[:, -1:]
+        stacked["B"][chosen, :size] = modes.B
+        for name in ("values", "left", "right", "C"):
+            stacked[name][chosen, ..., :size] = getattr(modes, name)
+        stacked["condition"][chosen], stacked["error"][chosen] = modes.condition, modes.error
+    return (np.reshape(array, (*batch, *array.shape[1:])) for array in stacked.values())

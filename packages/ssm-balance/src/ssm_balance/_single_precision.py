@@ -17,7 +17,7 @@ from .norms import peak_gain
 if TYPE_CHECKING:
     from jaxtyping import Complex
 
-    from ._diagonalize import Modes
+    from ._eigenmodes import Modes
 
     Slots = Complex[np.ndarray, " slots"]
 
@@ -80,7 +80,7 @@ class SinglePrecision:
         model = PoleResidue(poles, B, C, self.paired, discrete).tidied().with_best_outputs(F)
         for _ in range(_SWEEPS):
             model = model.with_best_inputs(F).tidied().with_best_outputs(F)
-        model = _most_real(model)
+        model = _most_real(model).with_best_outputs(F)  # a fit loses digits to phases that are not exactly real
         trials = [self._rounded(model, trial, F) for trial in range(_SCALINGS)]
         best = min(trials, key=model.apart)
         return StoredModes(best, self.error(poles, best.B, self.slot_outputs(best)))
