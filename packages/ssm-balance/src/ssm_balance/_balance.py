@@ -12,9 +12,13 @@ from ssm_gramians import NonFiniteError
 from ._arrays import adjoint, in_double, product
 from ._descriptor import descriptor_times
 from ._errors import BalanceError, OrderError
+from ._lapack import shared_product
 from ._order import as_selection
+from ._symmetric import symmetric_triplets
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jaxtyping import Float, Inexact
 
     from ._arrays import Array, Matrix
@@ -51,6 +55,7 @@ def balance(
     driver: Literal["svd", "eigh"] = "svd",
     balancing_free: bool = False,
     E: Matrix | None = None,
+    threads: int = 1,
 ) -> Projection:
     r"""Z_Qᴴ E Z_P = U Σ Vᴴ gives left = Z_Q U_r Σ_r^{-1/2} and right = Z_P V_r Σ_r^{-1/2}, leftᴴ E right = I.
 
@@ -67,16 +72,19 @@ def balance(
     selection
         The order, or the rule that finds it from the values.
     driver
-        "svd" takes the singular value decomposition of Z_Qᴴ Z_P. "eigh" takes V from the eigenvectors of its square
-        and the σ that are kept from the lengths of Z_Qᴴ Z_P V, which is more than twice as fast. Of the σ that are not
-        kept those below √eps σ₁ are only known to be that small. It gives way to "svd" where a value below 100 √eps σ₁
-        is to be kept.
+        "svd" takes the singular value decomposition of Z_Qᴴ Z_P; where that is real and symmetric to rounding, as for
+        one input and one output, the moduli of its eigenvalues, which are as right and half the work. "eigh" takes V
+        from the eigenvectors of its square and the σ that are kept from the lengths of Z_Qᴴ Z_P V, which is more than
+        twice as fast. Of the σ that are not kept those below √eps σ₁ are only known to be that small. It gives way to
+        "svd" where a value below 100 √eps σ₁ is to be kept.
     balancing_free
         Return well-conditioned bases of the same two subspaces instead: orthonormal right, left with leftᴴ E right = I.
         The reduced system is the same one in other coordinates, which are not balanced, and keeps the digits that
         scaling by Σ^{-1/2} loses when the system is far from balanced (Varga 1991).
     E
         Of a descriptor system; the identity if None.
+    threads
+        How many members of a batch of NumPy arrays are decomposed at a time, where Z_Qᴴ E Z_P is real and symmetric.
 
     Returns
     -------
@@ -105,19 +113,29 @@ def balance(
     if driver not in ("svd", "eigh"):
         msg = f"driver is {driver!r}; want 'svd' or 'eigh'"
         raise BalanceError(msg)
-    M = product(adjoint(Z_Q), descriptor_times(E, Z_P))
+    M = shared_product(adjoint(Z_Q), descriptor_times(E, Z_P), threads)
     if driver == "eigh":
         found = _by_eigh(M, Z_P, Z_Q, rule, E)
         if found is not None:
             return _orthonormal(found, E) if balancing_free else found
-    U, sigma, Vh = xp.linalg.svd(M, full_matrices=False)
+    sigma, triplets = _decomposed(M, threads)
     hsv = _one_per_state(sigma, Z_P.shape[-2])
     order = _attainable(rule.select(hsv), sigma, max(*Z_P.shape[-2:], Z_Q.shape[-1]))
-    weight = 1 / xp.sqrt(sigma[..., None, :order])  # (..., 1, r)
-    left = product(Z_Q, U[..., :order] * weight)
-    right = product(Z_P, adjoint(Vh[..., :order, :]) * weight)
+    U, kept, V = triplets(order)
+    weight = 1 / xp.sqrt(kept[..., None, :])  # (..., 1, r)
+    left, right = shared_product(Z_Q, U * weight, threads), shared_product(Z_P, V * weight, threads)
     found = Projection(left, right, hsv)
     return _orthonormal(found, E) if balancing_free else found
+
+
+def _decomposed(M: Array, threads: int) -> tuple[Array, Callable[[int], tuple[Array, Array, Array]]]:
+    """All σ of M, and what gives U, σ, V of the largest."""
+    found = symmetric_triplets(M, threads)
+    if found is not None:
+        return found
+    xp = array_namespace(M)
+    U, sigma, Vh = xp.linalg.svd(M, full_matrices=False)
+    return sigma, lambda order: (U[..., :order], sigma[..., :order], adjoint(Vh[..., :order, :]))
 
 
 def _orthonormal(projection: Projection, E: Matrix | None) -> Projection:

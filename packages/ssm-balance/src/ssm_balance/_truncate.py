@@ -33,6 +33,7 @@ def truncate(
     bound: Bound,
     balancing_free: bool = False,
     require: Callable[[StateSpace], None] | None = None,
+    threads: int = 1,
 ) -> Reduction:
     """Z_Qᴴ E Z_P = U Σ Vᴴ, cut at r: the system in the coordinates of the r largest σ.
 
@@ -52,6 +53,8 @@ def truncate(
         As for `balance`.
     require
         What raises unless the reduced system is as the method promises; stable, if None.
+    threads
+        As for `balance`.
 
     Raises
     ------
@@ -60,7 +63,7 @@ def truncate(
     StabilityLossError
         If the reduced system has a pole that does not decay.
     """
-    projection = balance(Z_P, Z_Q, rule, E=system.E, balancing_free=balancing_free)
+    projection = balance(Z_P, Z_Q, rule, E=system.E, balancing_free=balancing_free, threads=threads)
     reduced = project(system, projection.left, projection.right)
     (require or require_kept_stability)(reduced)
     limit = bound(projection.hsv, projection.order)

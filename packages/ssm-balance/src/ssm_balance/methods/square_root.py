@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ssm_gramians import StateSpace, gramian_factors
+from ssm_gramians import StateSpace, get_backend, gramian_factors
 
 from .._bounds import error_bound
 from .._order import Order, selection_from
@@ -89,5 +89,12 @@ def balanced_truncation(
     require_stable(system)
     Z_P, Z_Q = gramian_factors(system, solver=solver, backend=backend)
     return truncate(
-        system, Z_P, Z_Q, rule, method="balanced truncation", bound=error_bound, balancing_free=balancing_free
+        system,
+        Z_P,
+        Z_Q,
+        rule,
+        method="balanced truncation",
+        bound=error_bound,
+        balancing_free=balancing_free,
+        threads=get_backend(system.B if backend is None else backend).threads,
     )
