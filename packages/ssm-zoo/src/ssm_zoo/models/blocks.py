@@ -8,11 +8,12 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu
 
+from ..scan.lengths import real_steps
 from .config import PLAIN
 from .dropout import Dropout
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Int
+    from jaxtyping import Float, Int
     from torch import Tensor
 
     from .config import StackConfig
@@ -185,10 +186,5 @@ def _normalise(norm: nn.Module, x: Tensor, lengths: Tensor | None = None) -> Ten
         return norm(x.to(norm.weight.dtype))  # type: ignore[arg-type]
     if lengths is None:
         return norm(x.mT).mT
-    real = is_real(lengths, x.shape[1])
+    real = real_steps(lengths, x.shape[1])
     return torch.zeros_like(x).masked_scatter(real[..., None], norm(x[real]))
-
-
-def is_real(lengths: Int[Tensor, " batch"], length: int) -> Bool[Tensor, "batch length"]:
-    """Return which steps of right-padded sequences are real."""
-    return torch.arange(length, device=lengths.device) < lengths[:, None]

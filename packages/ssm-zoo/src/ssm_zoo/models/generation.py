@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .._errors import OptionError, ShapeError, require
-from .readout import blank
+from .readout import without_padding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,7 +67,7 @@ def continuations(
     if prompt.ndim != 2 or not prompt.shape[1]:
         message = f"got a prompt of shape {tuple(prompt.shape)}, wanted (batch, length) with at least one token"
         raise ShapeError(message)
-    real = blank(prompt, lengths)
+    real = without_padding(prompt, lengths)
     if len(prompt) and not 0 <= int(real.min()) <= int(real.max()) < model.config.vocab_size:
         message = f"got tokens {real.min()} to {real.max()}, wanted 0 to {model.config.vocab_size - 1}"
         raise OptionError(message)

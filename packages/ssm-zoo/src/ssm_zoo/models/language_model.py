@@ -20,7 +20,7 @@ from .blocks import Stack
 from .config import StackConfig, sizes_of
 from .generation import Sampling, continuations
 from .pretrained import load_model, save_model
-from .readout import blank
+from .readout import without_padding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -147,7 +147,7 @@ class LanguageModel(nn.Module):
     ) -> tuple[Float[Tensor, "batch length d_model"], States]:
         """Return what goes into `logits`, and the last states if `return_state`: for long prompts, few logits."""
         _check(ids)
-        x, last = self.blocks(self.embedding(blank(ids, lengths)), state, lengths, return_state)
+        x, last = self.blocks(self.embedding(without_padding(ids, lengths)), state, lengths, return_state)
         return self.norm(x.to(self.norm.weight.dtype)), last
 
     def logits(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab_size"]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from .._errors import ShapeError
-from .blocks import is_real
+from ..scan.lengths import blank, check_lengths
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -29,7 +29,7 @@ def pool(
     if lengths is None:
         total, count = x.sum(dim=1), torch.full((len(x),), x.shape[1], device=x.device)
     else:
-        total, count = torch.where(is_real(lengths, x.shape[1])[..., None], x, 0).sum(dim=1), lengths
+        total, count = blank(x, lengths).sum(dim=1), lengths
     return (total, count) if before is None else (before.total + total, before.steps + count)
 
 
@@ -40,19 +40,20 @@ def check_inputs(inputs: Tensor, d_input: int) -> None:
         raise ShapeError(message)
 
 
-def blank(inputs: Tensor, lengths: Tensor | None) -> Tensor:
+def without_padding(inputs: Tensor, lengths: Tensor | None) -> Tensor:
     """Return the inputs with zeros in place of the padding, so that nothing there, not even NaN, reaches a gradient.
 
     Raises
     ------
-    ShapeError
-        If the lengths do not fit the inputs.
+    ShapeError, DtypeError
+        If the lengths do not fit the inputs, or a sequence has no step.
     """
     if lengths is None:
         return inputs
     batch, length = inputs.shape[:2]
-    if lengths.shape != (batch,) or not bool(((lengths >= 1) & (lengths <= length)).all()):
+    fits = lengths.shape == (batch,) and lengths.device.type == "cpu" and not torch.compiler.is_compiling()
+    if fits and not bool(((lengths >= 1) & (lengths <= length)).all()):
         message = f"got lengths {lengths.tolist()}, wanted {batch} numbers from 1 to {length}"
         raise ShapeError(message)
-    real = is_real(lengths, length)
-    return torch.where(real[..., None] if inputs.ndim == 3 else real, inputs, 0)
+    check_lengths(lengths, batch, length)
+    return blank(inputs, lengths)

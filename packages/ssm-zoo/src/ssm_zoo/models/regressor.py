@@ -11,7 +11,7 @@ from .._errors import require
 from .blocks import Stack
 from .config import StackConfig, sizes_of
 from .pretrained import load_model, save_model
-from .readout import PooledState, blank, check_inputs, pool
+from .readout import PooledState, check_inputs, pool, without_padding
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,7 +102,7 @@ class SequenceRegressor(nn.Module):
             If the shapes are not the ones above.
         """
         check_inputs(inputs, self._config.d_input)
-        x = self.encoder(blank(inputs, lengths))
+        x = self.encoder(without_padding(inputs, lengths))
         x, layers = self.blocks(x, state and state.layers, lengths, return_state)
         total, count = pool(x, lengths, state)
         outputs = self.head(x if self._config.readout == "every" else total / count[:, None])
