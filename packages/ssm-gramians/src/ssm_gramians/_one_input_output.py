@@ -81,7 +81,7 @@ def _turn(t: Inexact[Array, "*batch n 1"], Z: Array, out: Array, *, conjugate: b
     Z, out = (xp.reshape(v, (-1, *v.shape[-2:])) for v in (Z, out))
     members = max(_ENTRIES // math.prod(Z.shape[-2:]), 1)
     for start in range(0, Z.shape[0], members):
-        part = slice(start, start + members)
+        part = slice(start, min(start + members, Z.shape[0]))
         x, y = Z[part, :half, :], Z[part, half:, :]
         top, bottom = a[part, ...] * x - b[part, ...] * y, (sign * b[part, ...]) * x + (sign * a[part, ...]) * y
         out[part, :half, :] = top
