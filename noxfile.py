@@ -83,6 +83,16 @@ def tests(session: nox.Session, package: str) -> None:
         run_pytest(session, f"packages/{package}/tests", "-m", "not gpu")
 
 
+@nox.session(default=False)
+def parity(session: nox.Session) -> None:
+    """Compare ssm-zoo with transformers, mambapy and s5-pytorch: logits, gradients, texts, checkpoints."""
+    settle(session)
+    install(session, ["ssm-zoo"], *group("test"), *group("parity"))
+    session.run("python", "-c", "import accelerate, mambapy, s5, transformers")  # the tests would skip what is absent
+    files = sorted(str(file) for file in Path("packages/ssm-zoo/tests").glob("test_parity_*.py"))
+    run_pytest(session, *files)
+
+
 @nox.session(python="3.11", default=False)
 def tests_minimum(session: nox.Session) -> None:
     """Test ssm-gramians with the oldest Python, NumPy, SciPy and array-api-compat that it supports."""
