@@ -164,12 +164,11 @@ def test_a_batch_equals_a_loop_and_short_members_are_filled(points):
     assert np.all(np.abs(found.system.poles()) < 1)
 
 
-def test_batches_of_none_and_of_one(make_system):
-    for batch in ((0,), (1,)):
-        found = diagonalize(make_system("dense", batch=batch))
+def test_a_batch_of_one_stays_a_batch(make_system):
+    found = diagonalize(make_system("dense", batch=(1,)))
 
-        assert found.system.batch_shape == batch
-        assert found.condition.shape == batch
+    assert found.system.batch_shape == (1,)
+    assert found.condition.shape == (1,)
 
 
 def test_a_layer_can_be_cut_and_written_back(make_system, points):

@@ -54,7 +54,7 @@ def error_bound(
         bound = 2 * remainders(hsv)[..., order]
     else:
         bound = 2 * array_namespace(hsv).sum(hsv[..., order:] * _counted(hsv, order, repeated_rtol), axis=-1)
-    return float(bound) if hsv.ndim == 1 else bound
+    return bound.item() if hsv.ndim == 1 else bound
 
 
 def _counted(hsv, order, rtol):
@@ -128,7 +128,7 @@ def relative_error_bound(correlations: Float[Array, "*batch n"], order: int) -> 
     one = tail >= 1
     logarithm = xp.where(one, xp.inf, 2 * xp.atanh(xp.where(one, xp.zeros_like(tail), tail)))
     bound = xp.expm1(xp.sum(logarithm, axis=-1))  # the product minus one, without its cancellation
-    return float(bound) if correlations.ndim == 1 else bound
+    return bound.item() if correlations.ndim == 1 else bound
 
 
 def coprime_error_bound(hsv: Float[Array, "*batch n"], order: int) -> float | Float[Array, "*batch"]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 from ssm_gramians import Diagonal, StateSpace
 
@@ -65,8 +65,8 @@ def diagonalize(system: StateSpace, *, tolerance: float | None = None) -> Diagon
     Parameters
     ----------
     system
-        Real or complex; a diagonal one is taken as the dense one it stands for. NumPy arrays, or Torch on the CPU;
-        arithmetic is in double precision, whatever comes.
+        Real or complex; a diagonal one is taken as the dense one it stands for. Arithmetic is in NumPy, without
+        gradients and in double precision, whatever comes.
     tolerance
         The largest relative H∞ error of the map in float32 parameters, such as 1e-5; the system must then be stable.
         If None, no error is looked at and nothing is moved.
@@ -88,14 +88,15 @@ def diagonalize(system: StateSpace, *, tolerance: float | None = None) -> Diagon
         If there is a tolerance and the system is unstable.
     """
     _check(system, tolerance)
-    xp = array_namespace(system.B)
+    xp, there = array_namespace(system.B), device(system.B)
     dense = on_host(without_descriptor(system)).to_dense()
     paired = all(np.isrealobj(matrix) for matrix in (dense.A, dense.B, dense.C, dense.D))
     groups = modes_of_batch(dense, paired=paired)
     if tolerance is not None:
         groups = _all_stored(groups, list(members(dense)), paired, tolerance)
     values, left, right, B, C, condition, error = _stacked(groups, dense)
-    values, left, right, B, C, D = (xp.asarray(array) for array in (values, left, right, B, C, np.array(dense.D)))
+    arrays = (values, left, right, B, C, np.array(dense.D))
+    values, left, right, B, C, D = (xp.asarray(array, device=there) for array in arrays)
     condition, error = (measure if dense.batch_shape else measure.item() for measure in (condition, error))
     diagonal = StateSpace(Diagonal(values, paired), B, C, D, dense.dt)
     return Diagonalization(diagonal, left, right, condition, None if tolerance is None else error)

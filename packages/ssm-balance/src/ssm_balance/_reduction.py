@@ -95,9 +95,9 @@ class Reduction:
             full,
             reduced,
             method=self.method,
-            error_bound=float(bounds[index] if index else bounds),
-            relative_error_bound=None if relative is None else float(relative[index] if index else relative),
-            largest_value=float(self.hsv[(*index, 0)]),
+            error_bound=float(bounds[index].item() if index else bounds),
+            relative_error_bound=None if relative is None else float(relative[index].item() if index else relative),
+            largest_value=self.hsv[(*index, 0)].item(),
             rtol=rtol,
             dense_limit=dense_limit,
         )

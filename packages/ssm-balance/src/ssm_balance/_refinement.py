@@ -12,7 +12,7 @@ from ._descriptor import without_descriptor
 from ._difference import difference
 from ._errors import BalanceError
 from ._h2_refine import descend
-from ._host import on_host
+from ._host import in_kind_of, on_host
 from ._large_error import large_h2_error
 from ._mirrored import MirroredResponse
 from ._pole_residue import PoleResidue
@@ -29,7 +29,8 @@ class Refinement:
     Parameters
     ----------
     system
-        The refined system, dense, in double precision; the start itself if nothing lowers its error.
+        The refined system, dense, in double precision, of the array kind of the full one; the start itself if nothing
+        lowers its error.
     before, after
         The H2 errors, measured from Gramian factors; after ≤ before.
     steps
@@ -85,7 +86,7 @@ def refine_h2(full: StateSpace, start: StateSpace, *, max_steps: int = 100, rtol
         msg = f"max_steps is {max_steps} and rtol {rtol}; want neither below zero"
         raise BalanceError(msg)
     _require_one_map(full, start)
-    full, start = on_host(full), without_descriptor(on_host(start)).to_dense()
+    like, full, start = full.B, on_host(full), without_descriptor(on_host(start)).to_dense()
     before = h2_error(full, start)
     energy = float(h2_norm(StateSpace(full.A, full.B, full.C, None, full.dt, full.E))) ** 2
     model = PoleResidue.of(start, paired=_is_real(full) and _is_real(start))
@@ -93,8 +94,8 @@ def refine_h2(full: StateSpace, start: StateSpace, *, max_steps: int = 100, rtol
     system = found.model.to_system(full.D, full.dt)
     after = h2_error(full, system)
     if not after < before:
-        return Refinement(start, before, before, 0, found.slope)
-    return Refinement(system, before, after, found.steps, found.slope)
+        return Refinement(in_kind_of(like, start), before, before, 0, found.slope)
+    return Refinement(in_kind_of(like, system), before, after, found.steps, found.slope)
 
 
 def h2_error(full: StateSpace, reduced: StateSpace) -> float:

@@ -11,7 +11,7 @@ from ssm_gramians import Diagonal, EmpiricalGramian, NonFiniteError, ShapeError,
 
 from ._arrays import times
 from ._descriptor import descriptor_times
-from ._host import on_host
+from ._host import on_host, to_numpy
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Inexact
@@ -50,7 +50,7 @@ class Snapshots:
             If a state that counts holds NaN or infinity.
         """
         moment = isinstance(states, EmpiricalGramian)
-        rows = np.asarray(states.factor() if moment else states)
+        rows = to_numpy(states.factor() if moment else states)
         if moment:  # as states of which the mean of x xᴴ is the moment
             rows = np.swapaxes(rows, -1, -2) * np.sqrt(rows.shape[-1])
         paired = isinstance(system.A, Diagonal) and system.A.paired
@@ -60,7 +60,7 @@ class Snapshots:
             slots = f", or {system.order // 2} complex slots" if paired else ""
             msg = f"{name} have shape {rows.shape}; want (..., length, {system.order}){slots}, at least one of them"
             raise ShapeError(msg)
-        kept = np.ones(rows.shape[:-1], dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
+        kept = np.ones(rows.shape[:-1], dtype=bool) if mask is None else to_numpy(mask).astype(bool)
         if kept.shape != rows.shape[:-1] or not kept.any():
             msg = f"mask has shape {kept.shape} and {kept.sum()} true; want {rows.shape[:-1]}, at least one true"
             raise ShapeError(msg)
@@ -133,7 +133,7 @@ def snapshot_error(reduction: Reduction, states: Array | EmpiricalGramian, *, ma
         raise ShapeError(msg)
     full, small = on_host(reduction.full), on_host(reduction.system)
     seen = Snapshots.of(states, full, mask)
-    xi = seen.kept(seen.reduced(full, np.asarray(reduction.left), small.A))
+    xi = seen.kept(seen.reduced(full, to_numpy(reduction.left), small.A))
     return relative_error(seen.kept(seen.states) @ output_matrix(full).T, xi @ small.C.T)
 
 

@@ -77,4 +77,4 @@ def unstable_pole(system: StateSpace) -> complex | None:
         return None
     excess = xp.abs(poles) - 1 if system.is_discrete else xp.real(poles) if is_complex(poles) else poles
     worst = int(xp.argmax(excess))
-    return complex(poles[worst]) if excess[worst] >= 0 else None
+    return complex(poles[worst].item()) if excess[worst] >= 0 else None

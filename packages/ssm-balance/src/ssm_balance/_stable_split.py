@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -13,7 +13,7 @@ from ssm_gramians import InstabilityError, ShapeError, StateSpace, Structure
 
 from ._descriptor import without_descriptor
 from ._errors import BalanceError, OrderError
-from ._host import dense_matrices, on_host
+from ._host import from_numpy, in_kind_of, on_host, to_numpy
 from ._order import Order
 from ._project import project
 from ._reduction import Reduction
@@ -88,7 +88,6 @@ def split_stable(system: StateSpace, *, margin: float = 0.0) -> StableSplit:
         If a matrix holds NaN or infinity.
     """
     _check(system, margin)
-    E, xp = system.E, array_namespace(system.B)
     dense = on_host(without_descriptor(system)).to_dense()
     form = SchurForm(dense.A)
     poles = form.eigenvalues
@@ -96,8 +95,8 @@ def split_stable(system: StateSpace, *, margin: float = 0.0) -> StableSplit:
     stable, unstable = _part(dense, found.left, found.right), _part(dense, found.left_rest, found.right_rest)
     if stable is not None and unstable is not None:
         unstable = replace(unstable, D=0 * unstable.D)
-    stable, unstable = (None if part is None else _moved(part, xp) for part in (stable, unstable))
-    left, right, left_unstable, right_unstable = _bases(found, E, xp)
+    stable, unstable = (None if part is None else in_kind_of(system.B, part) for part in (stable, unstable))
+    left, right, left_unstable, right_unstable = _bases(found, system.E, system.B)
     return StableSplit(stable, unstable, left, right, left_unstable, right_unstable, found.condition)
 
 
@@ -135,18 +134,17 @@ def reduce_stable_part(
     split = split_stable(system, margin=margin)
     if split.stable is None:
         msg = f"no pole is stable with {margin=}: there is nothing to reduce; want at least one stable pole"
-        raise InstabilityError(msg, complex(np.asarray(system.poles())[0]))
+        raise InstabilityError(msg, complex(on_host(system).poles()[0]))
     if split.unstable is None:
         found = reduce(split.stable, rule)
         left, right = _lifted(split, found)
         return replace(found, full=system, left=left, right=right)
     found = reduce(split.stable, _Remaining(rule, split.unstable.order))
-    xp = array_namespace(found.system.B)
     joint = _sum(on_host(split.unstable), on_host(found.system))
     left, right = _lifted(split, found)
     return replace(
         found,
-        system=_moved(joint, xp),
+        system=in_kind_of(found.system.B, joint),
         order=joint.order,
         full=system,
         method=f"{found.method}, unstable part kept",
@@ -192,18 +190,13 @@ def _part(dense: StateSpace, left: np.ndarray, right: np.ndarray) -> StateSpace 
     return project(dense, left, right) if left.shape[-1] else None
 
 
-def _moved(system: StateSpace, xp: Any) -> StateSpace:
-    A, B, C, D = (xp.asarray(np.array(M)) for M in dense_matrices(system))
-    return StateSpace(A, B, C, D, system.dt)
-
-
-def _bases(found: SpectralSplit, E: Matrix | None, xp: Any) -> tuple[Array, ...]:
+def _bases(found: SpectralSplit, E: Matrix | None, like: Array) -> tuple[Array, ...]:
     """Return the four bases; with E the left ones are E⁻ᴴ times those of E⁻¹A."""
     lefts = [found.left, found.left_rest]
     if E is not None:
-        E = np.asarray(E.to_dense() if isinstance(E, Structure) else E)
+        E = to_numpy(E.to_dense() if isinstance(E, Structure) else E)
         lefts = [np.linalg.solve(E.conj().T, left) for left in lefts]
-    return tuple(xp.asarray(np.array(M)) for M in (lefts[0], found.right, lefts[1], found.right_rest))
+    return tuple(from_numpy(M, like) for M in (lefts[0], found.right, lefts[1], found.right_rest))
 
 
 def _lifted(split: StableSplit, found: Reduction) -> tuple[Array | None, Array | None]:

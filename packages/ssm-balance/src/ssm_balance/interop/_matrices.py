@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from array_api_compat import to_device
 from scipy import sparse
 
 from ssm_gramians import Diagonal, ShapeError, Sparse, StateSpace, Structure, UnsupportedError
 
 from .._descriptor import without_descriptor
+from .._host import to_numpy
 
 if TYPE_CHECKING:
     from jaxtyping import Inexact
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 def on_host(X: Inexact[Array, "*shape"]) -> Inexact[np.ndarray, "*shape"]:
     """Copy an array of any library, on any device, into a NumPy array of its dtype."""
-    if hasattr(X, "detach"):
-        X = X.detach().resolve_conj().resolve_neg()  # Torch puts both off until someone looks
-    return np.asarray(to_device(X, "cpu")).copy()
+    return to_numpy(X).copy()
 
 
 def require_one(system: StateSpace, library: str) -> None:

@@ -61,7 +61,7 @@ def definite_factors(
 
     def bound(hsv: Float[Array, "*batch n"], order: int) -> Any:
         limit = reached * seen * error_bound(hsv, order)
-        return float(limit) if hsv.ndim == 1 else limit
+        return limit.item() if hsv.ndim == 1 else limit
 
     return Z_P, undivided(system, Z_Q), bound
 

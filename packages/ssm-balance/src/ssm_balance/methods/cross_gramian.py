@@ -54,7 +54,7 @@ def cross_gramian_truncation(
     ----------
     system
         Stable, with as many outputs as inputs; dense, diagonal or paired; a regular dense E is divided out. The members
-        of a batch are taken one by one, to one order. NumPy arrays, or Torch on the CPU.
+        of a batch are taken one by one, to one order. Tensors are reduced in NumPy, without gradients.
     order
         The number of states to keep, or a rule; it reads the |λ|. Conjugate λ of a real X are kept together, so that
         there may be one state more; values below rounding, eps · n · |λ|_max, are left out.

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 from ssm_gramians import EmpiricalGramian, StateSpace, UnsupportedError, gramian_factors, weighted
 
 from .._balance import balance
 from .._errors import BalanceError, OrderError
-from .._host import on_host
+from .._host import on_host, to_numpy
 from .._order import Error, Order, selection_from
 from .._project import project
 from .._pull_inside import pulled_inside
@@ -135,7 +135,7 @@ def _check_wish(rule: Selection, system: StateSpace, margin: float) -> None:
 
 def _observability(system, seen, horizon, output_weight, solver, backend):
     if output_weight is not None:
-        system = weighted(system, output_weight=np.asarray(output_weight, dtype=system.D.dtype))
+        system = weighted(system, output_weight=to_numpy(output_weight).astype(system.D.dtype))
     if horizon is None and seen.in_time:
         horizon = seen.states.shape[1]
     options: dict[str, Any] = {"solver": solver, "backend": backend}
@@ -160,10 +160,8 @@ def _refitted(reduced, full, seen, left):
 
 
 def _reduction(reduced, projection, system):
-    xp = array_namespace(system.B)
-    A, B, C, left, right, hsv = (
-        xp.asarray(np.array(part))
-        for part in (reduced.A, reduced.B, reduced.C, projection.left, projection.right, projection.hsv)
-    )
-    small = StateSpace(A, B, C, xp.asarray(np.array(reduced.D)), system.dt)
+    xp, there = array_namespace(system.B), device(system.B)
+    parts = (reduced.A, reduced.B, reduced.C, reduced.D, projection.left, projection.right, projection.hsv)
+    A, B, C, D, left, right, hsv = (xp.asarray(np.array(part), device=there) for part in parts)
+    small = StateSpace(A, B, C, D, system.dt)
     return Reduction(small, hsv, projection.order, np.inf, left, right, system, "data-weighted truncation")

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from ssm_gramians import ShapeError, StateSpace
 
 from .._errors import OrderError
 from .._hankel import hankel_singular_values
-from .._host import members
+from .._host import from_numpy, members, to_numpy
 from .._order import as_selection
 from .._reduction import Reduction
 from .._refinement import refine_h2
@@ -107,8 +106,7 @@ def _check_start(system, start):
 
 def _stacked(refined, like):
     """Return the refined systems as one, of the array kind of the full system."""
-    xp = array_namespace(like.B)
-    parts = [np.stack([getattr(system, name) for system in refined]) for name in "ABCD"]
+    parts = [np.stack([to_numpy(getattr(system, name)) for system in refined]) for name in "ABCD"]
     shaped = [np.reshape(part, (*like.batch_shape, *part.shape[1:])) for part in parts]
-    A, B, C, D = (xp.asarray(part.copy()) for part in shaped)
+    A, B, C, D = (from_numpy(part, like.B) for part in shaped)
     return StateSpace(A, B, C, D, like.dt)

@@ -56,7 +56,7 @@ def hankel_norm_approximation(
     ----------
     system
         Stable; dense, diagonal or paired; a regular dense E is divided out. The members of a batch are taken one by
-        one, to one order. NumPy arrays, or Torch on the CPU.
+        one, to one order. Tensors are reduced in NumPy, without gradients.
     order
         The number of states to keep, or a rule; `Error(..., optimal=True)` knows the bounds of this method.
     energy

@@ -119,9 +119,9 @@ def low_rank_truncation(
     rest = left_out(Z_P, Z_Q, getattr(found, "rtol", 0.0), system.E)
 
     def bound(hsv: Float[Array, "*batch n"], order: int) -> Any:
-        return error_bound(hsv, order) + 2 * (float(rest) if hsv.ndim == 1 else rest)
+        return error_bound(hsv, order) + 2 * (rest.item() if hsv.ndim == 1 else rest)
 
-    rule = _attainable(rule, float(array_namespace(rest).max(rest))) if isinstance(rule, Error) else rule
+    rule = _attainable(rule, array_namespace(rest).max(rest).item()) if isinstance(rule, Error) else rule
     method = "low-rank balanced truncation"
     reduction = truncate(system, Z_P, Z_Q, rule, method=method, bound=bound, balancing_free=balancing_free)
     return replace(reduction, hsv=reduction.hsv[..., : min(Z_P.shape[-1], Z_Q.shape[-1])])

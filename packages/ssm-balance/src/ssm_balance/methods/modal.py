@@ -54,8 +54,8 @@ def modal_truncation(
     ----------
     system
         Stable; dense, diagonal or paired; a regular dense E is divided out. A diagonal system costs O(n) and its modes
-        are its own, repeated ones too. The members of a batch are taken one by one, to one order. NumPy arrays, or
-        Torch on the CPU.
+        are its own, repeated ones too. The members of a batch are taken one by one, to one order. Tensors
+        are reduced in NumPy, without gradients.
     order
         The number of states to keep, or a rule; it reads the values that `by` names. Conjugate poles of a real system
         are kept together, so that there may be one state more.

@@ -58,7 +58,8 @@ def stochastic_truncation(
     system
         Stable, D of full row rank, no zero on the axis; dense, diagonal or paired; a regular dense E is divided out. A
         discrete system is taken to continuous time and back by the bilinear map, so that there G(−1) stands for D. The
-        members of a batch are taken one by one, to one order. NumPy arrays, or Torch on the CPU.
+        members of a batch are taken one by one, to one order. Tensors are reduced in NumPy,
+        without gradients.
     order
         The number of states to keep, or a rule; it reads the s_i.
     energy

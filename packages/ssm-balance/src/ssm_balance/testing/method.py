@@ -128,8 +128,9 @@ class MethodConformance(AnswerLaws):
         if not self.takes_torch:
             pytest.skip("not taken, by the declarations")
         torch = pytest.importorskip("torch")
-        for system in self.systems():
-            ours = self.run(like(system, lambda array: torch.tensor(np.array(array))), 4)
+        for system, learns in product(self.systems(), (False, True)):  # as the parameters of a layer do
+            given = like(system, lambda array: torch.tensor(np.array(array)).requires_grad_(learns))  # noqa: B023
+            ours = self.run(given, 4)
             for name in _MATRICES:
                 assert_same_kind(getattr(ours.system, name), torch.zeros(1, dtype=torch.float64))
             assert_same_kind(ours.hsv, torch.zeros(1, dtype=torch.float64))
