@@ -191,7 +191,7 @@ def test_the_system_is_double_precision_and_apart_from_the_parameters(make):
 
 @pytest.mark.parametrize("bidirectional", DIRECTIONS.values(), ids=DIRECTIONS)
 def test_the_second_moment_is_the_mean_over_all_states(make, x, bidirectional, monkeypatch):
-    monkeypatch.setattr("ssm_zoo.layers.base._TILE", 2000)  # several spans of time
+    monkeypatch.setattr("ssm_zoo.layers._system._TILE", 2000)  # several spans of time
     x = x.repeat(5, 1, 1)  # more sequences than one group
     layer = make(bidirectional=bidirectional)
 

@@ -1,7 +1,11 @@
 """State-space layers, one readable file each; `base.py` holds what they share."""
 
-from .base import DiagonalLayer, Reducible, Surgery
+from ._surgery import Surgery
+from .base import DiagonalLayer
 from .lru import LRU
+from .reducible import Reducible, gather_moments
+from .s4 import S4
+from .s4d import S4D
 from .s5 import S5
 
-__all__ = ["LRU", "S5", "DiagonalLayer", "Reducible", "Surgery"]
+__all__ = ["LRU", "S4", "S4D", "S5", "DiagonalLayer", "Reducible", "Surgery", "gather_moments"]

@@ -8,15 +8,22 @@ covectors, move by the transposes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from ssm_gramians import Diagonal, InstabilityError, StateSpace
+
+from .._errors import ReductionError, ShapeError, require
+
 if TYPE_CHECKING:
     from jaxtyping import Complex, Float, Int
+
+    from .base import DiagonalLayer
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,51 @@ class Transport:
 def nearest_poles(new: Complex[Tensor, " s"], old: Complex[Tensor, " n"]) -> Int[Tensor, " s"]:
     """Return for each new pole the index of the closest old one, conjugates counted too."""
     return torch.minimum((new[:, None] - old).abs(), (new[:, None] - old.conj()).abs()).argmin(1)
+
+
+def moments_of(
+    layer: DiagonalLayer, transport: Transport, names: Iterable[str]
+) -> dict[str, Callable[[Mapping[str, Tensor], int], Tensor]]:
+    """Return by parameter how its moments follow the surgery; see `Surgery`."""
+
+    def pole(name: str) -> Callable[[Mapping[str, Tensor], int], Tensor]:
+        return lambda old, power: transport.poles(old[name], power)
+
+    def matrix(name: str) -> Callable[[Mapping[str, Tensor], int], Tensor]:
+        def follow(old: Mapping[str, Tensor], power: int) -> Tensor:
+            matrices = layer.unpack(SimpleNamespace(**{key: value.double() for key, value in old.items()}))
+            return layer.pack(*transport.matrices(*matrices, power))[name].to(old[name].dtype)
+
+        return follow
+
+    return {name: pole(name) if name in layer.POLES else matrix(name) for name in names}
+
+
+def checked_system(layer: DiagonalLayer, system: StateSpace) -> tuple[Tensor, Tensor, Tensor]:
+    """Return poles, B and C as complex128 on the layer's device; raise if they do not fit it or do not decay."""
+    paired = isinstance(system.A, Diagonal) and system.A.paired and not system.batch_shape
+    require(paired and system.is_discrete, f"got {system}, wanted one paired discrete system", ShapeError)
+    s, outputs = system.order // 2, layer.d_model * (2 if layer.bidirectional else 1)
+    poles = _checked(layer, "poles", system.A.eigenvalues, (s,))
+    B, C = _checked(layer, "B", system.B, (s, layer.d_model)), _checked(layer, "C", system.C, (outputs, s))
+    worst = poles[poles.abs().argmax()].item()
+    if abs(worst) >= 1:
+        msg = f"got a pole at {worst}, of modulus {abs(worst)}; wanted all inside the unit circle: pull it in first"
+        raise InstabilityError(msg, worst)
+    return poles, B, C
+
+
+def checked_maps(layer: DiagonalLayer, left: Any, right: Any, s: int) -> tuple[Tensor, Tensor]:
+    """Return both maps as complex128 on the layer's device; raise if they do not fit it."""
+    shape = (2 * layer.d_state, s)
+    return _checked(layer, "left", left, shape), _checked(layer, "right", right, shape)
+
+
+def _checked(layer: DiagonalLayer, name: str, array: Any, shape: tuple[int, ...]) -> Tensor:
+    tensor = torch.as_tensor(array).to(layer.D.device, torch.complex128)
+    require(tuple(tensor.shape) == shape, f"got {name} of shape {tuple(tensor.shape)}, wanted {shape}", ShapeError)
+    require(bool(tensor.isfinite().all()), f"got a NaN or an infinity in {name}, wanted numbers", ReductionError)
+    return tensor
 
 
 def _scale_rows(planes: Tensor, scale: Tensor) -> Tensor:

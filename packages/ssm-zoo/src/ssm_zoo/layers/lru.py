@@ -49,6 +49,8 @@ class LRU(DiagonalLayer):
         Read the sequence in both directions with the same λ and B, and add the outputs of two matrices C.
     scan
         The implementation that `diagonal_scan` takes.
+    device, dtype
+        Of the parameters. In half precision they are only stored: the recurrence is run in single precision.
 
     Raises
     ------
@@ -62,6 +64,7 @@ class LRU(DiagonalLayer):
     """
 
     POLES = ("nu_log", "theta_log", "gamma_log")
+    MATRICES = ("B_re", "B_im", "C_re", "C_im")
     GAIN = 1.0
 
     def __init__(
@@ -74,6 +77,8 @@ class LRU(DiagonalLayer):
         max_phase: float = 2 * torch.pi,
         bidirectional: bool = False,
         scan: Implementation = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(d_model, d_state, bidirectional=bidirectional, scan=scan)
         require(0 <= r_min <= r_max < 1, f"got r_min={r_min} and r_max={r_max}, wanted 0 <= r_min <= r_max < 1")
@@ -87,6 +92,7 @@ class LRU(DiagonalLayer):
         C = torch.complex(*torch.randn(2, d_model * (2 if bidirectional else 1), d_state) / d_state**0.5)
         for name, value in self.pack(B, C).items():
             self.register_parameter(name, nn.Parameter(value))
+        self._finish(device, dtype)
 
     def eigenvalues(self, p: Any) -> Complex[Tensor, " n"]:
         """Return λ."""

@@ -51,6 +51,8 @@ class S5(DiagonalLayer):
         Read the sequence in both directions with the same Λ and B, and add the outputs of two matrices C.
     scan
         The implementation that `diagonal_scan` takes.
+    device, dtype
+        Of the parameters. In half precision they are only stored: the recurrence is run in single precision.
 
     Raises
     ------
@@ -64,6 +66,7 @@ class S5(DiagonalLayer):
     """
 
     POLES = ("Lambda_re", "Lambda_im", "log_step")
+    MATRICES = ("B", "C")
     GAIN = 2.0
 
     def __init__(
@@ -77,6 +80,8 @@ class S5(DiagonalLayer):
         discretization: Literal["zoh", "bilinear"] = "zoh",
         bidirectional: bool = False,
         scan: Implementation = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(d_model, d_state, bidirectional=bidirectional, scan=scan)
         require(blocks >= 1 and d_state % blocks == 0, f"got blocks={blocks}, wanted a divisor of d_state={d_state}")
@@ -95,6 +100,7 @@ class S5(DiagonalLayer):
         C = torch.randn(d_model * (2 if bidirectional else 1), 2 * d_state) / (2 * d_state) ** 0.5
         for name, value in self.pack(vectors.mH @ B.to(vectors), C.to(vectors) @ vectors).items():
             self.register_parameter(name, nn.Parameter(value.float()))
+        self._finish(device, dtype)
 
     def eigenvalues(self, p: Any) -> Complex[Tensor, " n"]:
         """Return λ."""

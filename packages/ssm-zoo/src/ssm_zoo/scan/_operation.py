@@ -78,10 +78,23 @@ class Operation:
             extra = _NEEDS[implementation]
             msg = f"{implementation=} needs {implementation.capitalize()}: pip install '{extra}', or take 'torch'"
             raise ImplementationNotAvailableError(msg)
-        return importlib.import_module(f"ssm_zoo.scan.{self.folder}.{implementation}").run
+        _bring(self.folder, implementation)
+        from ssm_zoo import scan  # a compiler follows names, not the import by name above
+
+        return getattr(getattr(scan, self.folder), implementation).run
+
+
+@torch.compiler.assume_constant_result
+def _bring(folder: str, implementation: str) -> bool:
+    return bool(importlib.import_module(f"ssm_zoo.scan.{folder}.{implementation}"))
+
+
+@torch.compiler.assume_constant_result
+def installed(implementation: str) -> bool:
+    """Say whether the package that an implementation needs is installed."""
+    return implementation not in _NEEDS or _found(implementation)
 
 
 @cache
-def installed(implementation: str) -> bool:
-    """Say whether the package that an implementation needs is installed."""
-    return implementation not in _NEEDS or importlib.util.find_spec(implementation) is not None
+def _found(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None

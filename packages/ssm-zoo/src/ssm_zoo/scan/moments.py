@@ -37,7 +37,7 @@ class Moments:
         self._states = torch.zeros(shape, dtype=torch.float64, device=device)
         self.tap = torch.zeros(shape, dtype=torch.float64, device=device, requires_grad=True)
 
-    def add(self, states: Float[Tensor, "*batch m m"], count: int) -> None:
+    def add(self, states: Float[Tensor, "*batch m m"], count: int | Tensor) -> None:
         """Add the sum over `count` states."""
         self._states += states.detach()
         self.count += count

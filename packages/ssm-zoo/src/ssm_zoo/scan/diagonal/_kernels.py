@@ -11,15 +11,16 @@ kernel: Any = numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc"
 
 
 @kernel
-def advance(states, eigenvalues, before, after, steps, reverse):
-    r"""Turn drives into states, the first `steps[b]` of sequence b; they stay behind in `after`."""
+def advance(states, eigenvalues, before, after, steps, start, reverse):
+    """Turn drives into states, up to step `steps[b]` of sequence b; `start` is the first step here. Keep the last."""
     n = states.shape[2] // 2
     re, im = eigenvalues[:n], eigenvalues[n:]
     for b in range(states.shape[0]):
         after[b] = before[b]
         x_re, x_im = after[b, :n], after[b, n:]
-        for step in range(steps[b]):
-            t = steps[b] - 1 - step if reverse else step
+        count = min(max(steps[b] - start, 0), states.shape[1])
+        for step in range(count):
+            t = count - 1 - step if reverse else step
             row_re, row_im = states[b, t, :n], states[b, t, n:]
             for j in range(n):
                 next_re = re[j] * x_re[j] - im[j] * x_im[j] + row_re[j]
@@ -29,15 +30,16 @@ def advance(states, eigenvalues, before, after, steps, reverse):
 
 
 @kernel
-def retreat(adjoints, states, eigenvalues, before, carry, d_eigenvalues, steps, reverse):
+def retreat(adjoints, states, eigenvalues, before, carry, d_eigenvalues, steps, start, reverse):
     r"""Run the adjoint $a_t = C^H g_t + \bar λ a_{t+1}$ backwards in place, and add up $\bar x_{t-1} a_t$."""
     n = states.shape[2] // 2
     re, im = eigenvalues[:n], eigenvalues[n:]
     d_re, d_im = d_eigenvalues[:n], d_eigenvalues[n:]
     for b in range(states.shape[0]):
         carry_re, carry_im = carry[b, :n], carry[b, n:]
-        for step in range(steps[b] - 1, -1, -1):
-            t = steps[b] - 1 - step if reverse else step
+        count = min(max(steps[b] - start, 0), states.shape[1])
+        for step in range(count - 1, -1, -1):
+            t = count - 1 - step if reverse else step
             previous = before[b] if step == 0 else states[b, t + 1 if reverse else t - 1]
             x_re, x_im = previous[:n], previous[n:]
             row_re, row_im = adjoints[b, t, :n], adjoints[b, t, n:]

@@ -87,7 +87,7 @@ def diagonal_scan(
         tap = None if moments is None else moments.tap
         outputs, last, *moment = run(inputs, eigenvalues, B, C, D, state, reverse, lengths, tap)
     if moments is not None:
-        moments.add(moment[0], inputs.shape[0] * inputs.shape[1] if lengths is None else int(lengths.sum()))
+        moments.add(moment[0], inputs.shape[0] * inputs.shape[1] if lengths is None else lengths.sum())
     return outputs if lengths is None else blank(outputs, lengths), last
 
 
