@@ -2,8 +2,11 @@
 
 from ._operation import Choice, Implementation
 from .causal_conv import causal_conv, choose_conv
+from .channel import channel_scan, choose_channel_scan
+from .convolution import fft_conv, s4_kernel, s4d_kernel
 from .diagonal import available_scans, choose_scan, diagonal_scan
 from .moments import Moments
+from .selective import choose_selective_scan, selective_scan
 from .threads import scan_threads, set_scan_threads
 
 __all__ = [
@@ -12,9 +15,16 @@ __all__ = [
     "Moments",
     "available_scans",
     "causal_conv",
+    "channel_scan",
+    "choose_channel_scan",
     "choose_conv",
     "choose_scan",
+    "choose_selective_scan",
     "diagonal_scan",
+    "fft_conv",
+    "s4_kernel",
+    "s4d_kernel",
     "scan_threads",
+    "selective_scan",
     "set_scan_threads",
 ]

@@ -1,4 +1,4 @@
-"""Rows of channels of a batch-first tensor as kernels read them: a flat vector, two strides, and lines within a row."""
+"""Rows of channels of a batch-first tensor as kernels read them: a flat vector and two strides."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from .simd import LINE_BYTES, inlined, load, store
+from .simd import LINE_BYTES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,25 +34,3 @@ def padded(tensor: Tensor) -> Tensor:
     """Return (..., d) with zeros up to whole lines, contiguous."""
     missing = -tensor.shape[-1] % (LINE_BYTES // tensor.element_size())
     return torch.nn.functional.pad(tensor.detach(), (0, missing)).contiguous()
-
-
-@inlined
-def read(flat, start, count, spare):
-    """Return the line at `flat[start]`, of which `count` numbers exist; the others are the zeros of `spare`."""
-    if count * flat.itemsize >= LINE_BYTES:
-        return load(flat, start)
-    for i in range(count):
-        spare[i] = flat[start + i]
-    return load(spare, 0)
-
-
-@inlined
-def write(flat, start, count, line, spare):
-    """Put a line at `flat[start]`, the first `count` numbers of it; the rest goes to the second line of `spare`."""
-    if count * flat.itemsize >= LINE_BYTES:
-        store(flat, start, line)
-    else:
-        lanes = LINE_BYTES // flat.itemsize
-        store(spare, lanes, line)
-        for i in range(count):
-            flat[start + i] = spare[lanes + i]

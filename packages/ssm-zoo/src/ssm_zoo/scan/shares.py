@@ -1,4 +1,4 @@
-"""How a scan over independent channels is cut into tasks for threads: by sequences, if these are few by channels too."""
+"""How a scan over independent channels is cut into tasks: by sequences, and if these are few, by channels too."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ssm_zoo.scan.rows import read, write
-from ssm_zoo.scan.simd import LINE_BYTES, fma, inlined, kernel, load, number, sigmoid, store
+from ssm_zoo.scan.elementary import sigmoid
+from ssm_zoo.scan.simd import LINE_BYTES, fma, inlined, kernel, load, number, read, store, write
 
 CHUNK = 64  # steps of a line of channels held at once, in a few KiB
 
@@ -22,7 +22,6 @@ def forward(sequences, channels, lengths, x_rows, weight, bias, window, y_rows, 
     lanes, width = LINE_BYTES // weight.itemsize, bias.size
     taps = weight.size // width
     history = taps - 1
-    spare = np.zeros(2 * lanes, weight.dtype)
     lines = np.zeros((history + CHUNK) * lanes, weight.dtype)
     for b in range(sequences[0], sequences[1]):
         for begin in range(0, lengths[b], CHUNK):
@@ -30,13 +29,13 @@ def forward(sequences, channels, lengths, x_rows, weight, bias, window, y_rows, 
             for c in range(channels[0], channels[1], lanes):
                 count = min(lanes, channels[1] - c)
                 i, j = b * x_sequence + begin * x_row + c, b * history * d + c
-                _gather(lines, x, i, x_row, window, j, d, begin, history, steps, count, spare)
+                _gather(lines, x, i, x_row, window, j, d, begin, history, steps, count)
                 i = b * y_sequence + begin * y_row + c
                 for t in range(steps):
                     v = _filter(lines, t, weight, bias, c, taps)
                     if activate:
                         v = v * sigmoid(v)
-                    write(y, i + t * y_row, count, v, spare)
+                    write(y, i + t * y_row, count, v)
         for j in range(history):
             t = lengths[b] - history + j
             for c in range(channels[0], channels[1]):
@@ -68,7 +67,6 @@ def backward(
     lanes, width = LINE_BYTES // weight.itemsize, bias.size
     taps = weight.size // width
     history = taps - 1
-    spare = np.zeros(2 * lanes, weight.dtype)
     lines = np.zeros((history + CHUNK) * lanes, weight.dtype)
     d_lines = np.zeros((history + CHUNK) * lanes, weight.dtype)
     for b in range(sequences[0], sequences[1]):
@@ -78,36 +76,36 @@ def backward(
             for c in range(channels[0], channels[1], lanes):
                 count = min(lanes, channels[1] - c)
                 i, j = b * x_sequence + begin * x_row + c, b * history * d + c
-                _gather(lines, x, i, x_row, window, j, d, begin, history, steps, count, spare)
+                _gather(lines, x, i, x_row, window, j, d, begin, history, steps, count)
                 d_lines[: steps * lanes] = 0
                 for k in range(history):  # what the next chunk knows of the end of this one
-                    store(d_lines, (steps + k) * lanes, read(d_window, j + k * d, count, spare))
+                    store(d_lines, (steps + k) * lanes, read(d_window, j + k * d, count))
                 i = b * y_sequence + begin * y_row + c
                 for t in range(steps):
-                    d_v = read(d_y, i + t * y_row, count, spare)
+                    d_v = read(d_y, i + t * y_row, count)
                     if activate:
                         d_v = d_v * _slope(_filter(lines, t, weight, bias, c, taps))
                     _scatter(lines, d_lines, t, weight, d_weight, c, taps, width, d_v)
                     store(d_bias, c, load(d_bias, c) + d_v)
                 i = b * d_x_sequence + begin * d_x_row + c
                 for t in range(steps):
-                    write(d_x, i + t * d_x_row, count, load(d_lines, (history + t) * lanes), spare)
+                    write(d_x, i + t * d_x_row, count, load(d_lines, (history + t) * lanes))
                 for k in range(history):
-                    write(d_window, j + k * d, count, load(d_lines, k * lanes), spare)
+                    write(d_window, j + k * d, count, load(d_lines, k * lanes))
 
 
 @kernel
-def _gather(lines, x, i, x_row, window, j, d, begin, history, steps, count, spare):
+def _gather(lines, x, i, x_row, window, j, d, begin, history, steps, count):
     """Put the inputs of a chunk and the history before it side by side."""
     lanes = LINE_BYTES // lines.itemsize
     for k in range(history):
         t = k - history
         if begin + t < 0:
-            store(lines, k * lanes, read(window, j + (begin + k) * d, count, spare))
+            store(lines, k * lanes, read(window, j + (begin + k) * d, count))
         else:
-            store(lines, k * lanes, read(x, i + t * x_row, count, spare))
+            store(lines, k * lanes, read(x, i + t * x_row, count))
     for t in range(steps):
-        store(lines, (history + t) * lanes, read(x, i + t * x_row, count, spare))
+        store(lines, (history + t) * lanes, read(x, i + t * x_row, count))
 
 
 @inlined
