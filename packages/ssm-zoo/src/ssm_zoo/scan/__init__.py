@@ -1,9 +1,9 @@
 """The operations of the layers, a folder each, with implementations of one signature; `reference` is the definition."""
 
 from ._operation import Choice, Implementation
-from .causal_conv import causal_conv, choose_conv
 from .channel import channel_scan, choose_channel_scan
 from .convolution import fft_conv, s4_kernel, s4d_kernel
+from .depthwise import causal_conv, choose_conv
 from .diagonal import available_scans, choose_scan, diagonal_scan
 from .moments import Moments
 from .selective import choose_selective_scan, selective_scan

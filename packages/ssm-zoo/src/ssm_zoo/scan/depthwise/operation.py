@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
-_OPERATION = Operation("causal_conv", ("reference", "torch", "numba"))
+_OPERATION = Operation("depthwise", ("reference", "torch", "numba"))
 
 
 def causal_conv(
