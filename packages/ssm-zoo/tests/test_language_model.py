@@ -221,7 +221,7 @@ def test_a_regressor_goes_on_where_it_was(readout, tmp_path):
 
 def test_padding_gets_no_gradient_and_gives_none():
     torch.manual_seed(0)
-    model = SequenceClassifier(ClassifierConfig(d_input=2, n_classes=3, d_state=4)).train()
+    model = SequenceClassifier(ClassifierConfig(d_input=2, n_classes=3, d_state=4, dropout=0.0)).train()
     lengths = torch.tensor([6, 2])
     inputs = torch.randn(2, 6, 2)
     padded = inputs.clone()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .files import Tensors
 
 FILE = "model.safetensors"
+NO_LIMIT = (0.0, math.inf)
 CLASSES = {"mamba": "MambaForCausalLM", "mamba2": "Mamba2ForCausalLM"}
 
 
@@ -28,9 +29,9 @@ def read(tensors: Tensors, config: dict[str, Any]) -> LanguageModel:
     act = config.get("hidden_act", "silu")
     require(act in ("silu", "swish"), f"got hidden_act={act!r}, wanted 'silu'", UnsupportedError)
     options: dict[str, Any] = {}
-    low, high = map(float, config.get("time_step_limit") or (0.0, math.inf))
-    if config["model_type"] == "mamba2" and (low, high) != (0.0, math.inf):
-        options["dt_limit"] = (low, high)
+    limit = tuple(map(_float, config.get("time_step_limit") or NO_LIMIT))
+    if config.get("model_type") == "mamba2" and limit != NO_LIMIT:
+        options["dt_limit"] = limit
     known = {"norm_eps": "layer_norm_epsilon", "residual_in_fp32": "residual_in_fp32",
              "tie_embeddings": "tie_word_embeddings"}  # fmt: skip
     fields = {name: config[key] for name, key in known.items() if key in config}
@@ -77,6 +78,12 @@ def _own(sizes: dict[str, Any]) -> dict[str, Any]:
     require(
         plain, "got Mamba-2 with rmsnorm=False or norm_before_gate=True, which Transformers has not", UnsupportedError
     )
-    limit = list(options.get("dt_limit", (0.0, math.inf)))
+    limit = tuple(options.get("dt_limit", NO_LIMIT))
     heads = {"num_heads": d_inner // options["headdim"], "head_dim": options["headdim"], "n_groups": options["ngroups"]}
-    return heads | {"time_step_limit": limit, "chunk_size": options.get("chunk_size", 256)}
+    heads["chunk_size"] = options.get("chunk_size", 256)
+    return heads if limit == NO_LIMIT else heads | {"time_step_limit": list(limit)}
+
+
+def _float(value: Any) -> float:
+    """Return a number as Transformers writes it into JSON, which has no infinity."""
+    return float(value["__float__"] if isinstance(value, dict) else value)

@@ -57,7 +57,11 @@ def load_checkpoint(source: str | Path | Mapping[str, Any], *, prefix: str | Non
     else:
         tensors, known = read_folder(Path(source))
     known |= config
-    found = {path: match for path in _paths(tensors, prefix) if (match := _match(tensors, path, known))}
+    found: dict[str, tuple[Any, Tensors]] = {}
+    for path in _paths(tensors, prefix):
+        inside = any(not outer or path.startswith(f"{outer}.") for outer in found)
+        if not inside and (match := _match(tensors, path, known)):
+            found[path] = match
     require(len(found) <= 1, f"got layers at {', '.join(found)}; choose one by prefix=")
     for form, inner in found.values():
         return form.read(inner, known).eval()
@@ -115,7 +119,7 @@ def _form(name: str) -> Any:
 
 
 def _paths(tensors: Tensors, prefix: str | None) -> list[str]:
-    """Return every path that names begin with, or only the one that was given."""
+    """Return every path that names begin with, outer ones first, or only the one that was given."""
     if prefix is not None:
         return [prefix.rstrip(".")]
     parts = [name.split(".") for name in tensors]

@@ -13,9 +13,10 @@ from .._errors import OptionError, require
 if TYPE_CHECKING:
     from torch import nn
 
+_KINDS = {"lru": "LRU", "s5": "S5", "s4d": "S4D", "s4": "S4", "mamba": "Mamba", "mamba2": "Mamba2"}
+
 LAYERS: dict[str, type[nn.Module]] = {
-    "lru": layers.LRU,
-    "s5": layers.S5,
+    name: getattr(layers, kind) for name, kind in _KINDS.items() if hasattr(layers, kind)
 }
 """What a block can hold, by name."""
 
