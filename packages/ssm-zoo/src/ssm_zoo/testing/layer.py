@@ -222,9 +222,10 @@ class LayerConformance:
     def test_inputs_are_untouched(self) -> None:
         layer, x = self.layer(dtype=torch.float32), self.x(dtype=torch.float32)
         state = self.state(layer)
-        before = [leaf.detach().clone() for leaf in (x, *tree_leaves(state), *layer.parameters())]
+        given = [] if state is None else tree_leaves(state)
+        before = [leaf.detach().clone() for leaf in (x, *given, *layer.parameters())]
         outcome(layer, x, state)
-        after = (x, *tree_leaves(state), *layer.parameters())
+        after = (x, *given, *layer.parameters())
         assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
     def test_it_is_saved_and_copied_whole(self) -> None:
