@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ssm_zoo.scan.moments import Moments
 
-_OPERATION = Operation("ssd", ("reference", "torch", "numba", "triton"))
+_OPERATION = Operation("dual", ("reference", "torch", "numba", "triton"))
 
 _HALF = (torch.float16, torch.bfloat16)
 

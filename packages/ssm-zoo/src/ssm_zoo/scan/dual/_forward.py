@@ -18,7 +18,8 @@ import math
 
 import numpy as np
 
-from ssm_zoo.scan.simd import exp2, fill, fma, kernel, load, store
+from ssm_zoo.scan.elementary import exp2
+from ssm_zoo.scan.simd import fill, fma, kernel, load, store
 
 from ._products import BELOW, FULL, LOWER, add_product, deliver, fetch, peek, scale, set_product, transpose
 
