@@ -68,14 +68,13 @@ def gramian_factors(
     """
     system, span = _in_double(system), Span(horizon, average, band)
     check_gramian(system, span)
-    dual = system.dual()
+    dual, chosen = system.dual(), get_backend(system.B if backend is None else backend)
     if not span.is_all:
-        chosen = get_backend(system.B if backend is None else backend)
         return _limited(system, span, solver, chosen), _limited(dual, span, solver, chosen)
     kind = Stein if system.is_discrete else Lyapunov
     prepared = factor(kind(system.A, None, system.E), solver, backend)
-    if is_its_own_dual(system, solver, get_backend(system.B if backend is None else backend)):
-        return factors_of_own_dual(prepared, system)
+    if is_its_own_dual(system, solver, chosen):
+        return factors_of_own_dual(prepared, system, chosen)
     P, Q = prepared.solve(Gram(input_matrix(system))), prepared.solve_adjoint(Gram(input_matrix(dual)))
     return P.unwrap().Z, Q.unwrap().Z
 

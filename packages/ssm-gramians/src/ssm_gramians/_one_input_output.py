@@ -38,7 +38,7 @@ def is_its_own_dual(system: StateSpace, solver: Solver | None, backend: Backend)
     return mapped and not backend.wants_gradient(*A.arrays, system.B, system.C) and _has_scales(system)
 
 
-def factors_of_own_dual(prepared: Factorization, system: StateSpace) -> tuple[Array, Array]:
+def factors_of_own_dual(prepared: Factorization, system: StateSpace, backend: Backend) -> tuple[Array, Array]:
     r"""Return $Z_P = T Z$ and $Z_Q = T^{-H} \bar Z$ of a system that is its own dual once scaled.
 
     Parameters
@@ -47,6 +47,8 @@ def factors_of_own_dual(prepared: Factorization, system: StateSpace) -> tuple[Ar
         The factorisation of its A.
     system
         With `is_its_own_dual`; in double precision.
+    backend
+        What it was factored with.
     """
     b, c = system.B[..., 0], system.C[..., 0, :]
     assert isinstance(system.A, Diagonal)
@@ -59,6 +61,8 @@ def factors_of_own_dual(prepared: Factorization, system: StateSpace) -> tuple[Ar
     xp = namespace(b)
     beta, gamma = xp.sqrt(as_complex(b)), xp.sqrt(as_complex(c))
     Z = prepared.solve(Gram(stack_real((beta * gamma)[..., None]))).unwrap().Z
+    if "cauchy_kernel" in backend.provides:
+        return backend.scaled_pair(beta / gamma, Z)
     t = (beta / gamma)[..., None]
     Z_P = namespace(Z).empty_like(Z)
     _turn(t, Z, Z_P)

@@ -34,7 +34,7 @@ class Backend:
     `"pivoted_cholesky"`      `factor(X)` by Cholesky, with diagonal pivoting where X is singular
     `"diagonal_kernel"`       `stein_quotient`, `lyapunov_quotient`, `paired_stein`: each one fused loop
     `"smith_kernel"`          `smith_sums`: the squared Smith sums of a batch of small systems, one loop
-    `"cauchy_kernel"`         `eliminate_modes`, `eliminate_rows`: the elimination of `Cauchy` in compiled loops
+    `"cauchy_kernel"`         `eliminate_modes`, `eliminate_rows`, `scaled_pair`: `Cauchy` in compiled loops
     `"autograd"`              gradients flow through every solve; `constant`, `wants_gradient`, `with_gradient`
     ========================  =================================================================================
 
@@ -123,6 +123,12 @@ class Backend:
         self, kind: int, paired: bool, x: Any, G: Any, margin: Array, noise: Array
     ) -> tuple[Array, Array]:
         """Return columns and pivots of the elimination of modes with several inputs, in twice the precision."""
+        raise lacking(self, "cauchy_kernel")
+
+    def scaled_pair(
+        self, t: Complex[Array, "*batch n"], Z: Float[Array, "*batch 2n k"]
+    ) -> tuple[Float[Array, "*batch 2n k"], Float[Array, "*batch 2n k"]]:
+        r"""Return [Re; Im] of $t z$, and of $2 \bar z / \bar t$ in the place of Z = [Re z; Im z]."""
         raise lacking(self, "cauchy_kernel")
 
     def solve(self, A: Inexact[Array, "*batch n n"], B: Inexact[Array, "*batch n k"]) -> Inexact[Array, "*batch n k"]:

@@ -9,11 +9,12 @@ import numpy as np
 
 from ._cauchy_elimination import Elimination, eliminate_rows
 from ._diagonal_kernels import gramian
+from ._own_dual_kernel import scaled_pair
 from ._smith_kernels import smith_sums
 from .scipy import ScipyBackend
 
 if TYPE_CHECKING:
-    from jaxtyping import Inexact
+    from jaxtyping import Complex, Float, Inexact
 
     from .._arrays import Array
 
@@ -87,6 +88,12 @@ class NumbaBackend(ScipyBackend):
     ) -> tuple[Array, Array]:
         """Return columns and pivots of the elimination of modes with several inputs, in twice the precision."""
         return eliminate_rows(kind, paired, x, G, margin, noise)
+
+    def scaled_pair(
+        self, t: Complex[Array, "*batch n"], Z: Float[Array, "*batch 2n k"]
+    ) -> tuple[Float[Array, "*batch 2n k"], Float[Array, "*batch 2n k"]]:
+        r"""Return [Re; Im] of $t z$, and of $2 \bar z / \bar t$ in the place of Z = [Re z; Im z]."""
+        return scaled_pair(t, Z)
 
 
 def _run(kernel: Array, G: Array, a: Array, b: Array, *margins: Array) -> Array:

@@ -33,7 +33,7 @@ WORDS = frozenset(
 )
 _OVERRIDES = {
     "autograd": ("wants_gradient", "constant", "with_gradient"),
-    "cauchy_kernel": ("eliminate_modes", "eliminate_rows"),
+    "cauchy_kernel": ("eliminate_modes", "eliminate_rows", "scaled_pair"),
     "diagonal_kernel": ("stein_quotient", "lyapunov_quotient", "paired_stein"),
     "eigenvalues": ("eigenvalues",),
     "hammarling": ("hammarling",),
