@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Triplets = tuple[Float[np.ndarray, "*batch n"], Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]]
 
 _BLOCK = 32  # of reflectors, in the workspace of LAPACK
-_TOGETHER = 64  # members whose vectors are one operation: a thousand numbers or so, in the cache
+_TOGETHER = 32  # members whose vectors are one operation on a thousand numbers or so, in the cache
 _ALMOST = 1e-8  # orthogonal to this, vectors are to its square after one correction
 
 
