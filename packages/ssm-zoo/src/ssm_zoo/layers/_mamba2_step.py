@@ -31,6 +31,8 @@ class FusedStep:
         In single precision on the CPU, its parameters contiguous.
     """
 
+    kernel = staticmethod(step_at)
+
     @staticmethod
     def suits(layer: Mamba2) -> bool:
         """Say whether the layer is of that kind."""
@@ -99,14 +101,14 @@ class LayerStepper:
         The state to start from, and to return to.
     """
 
-    def __init__(self, step: FusedStep, start: MambaState) -> None:
+    def __init__(self, step: Any, start: MambaState) -> None:
         self._step, self._start = step, MambaState(*(t.contiguous().numpy().copy() for t in start))
         self._state = MambaState(*(part.copy() for part in self._start))
         batch, (d_model,) = len(self._start.conv), step._shapes[0]
         self._x, self._y = (np.empty((batch, d_model), dtype=np.float32) for _ in range(2))
         conv, ssm = (part.ctypes.data for part in self._state)
         places = self._x.ctypes.data, conv, ssm, self._y.ctypes.data, conv, ssm
-        self._arguments = batch, places, *step._rest
+        self._kernel, self._arguments = step.kernel, (batch, places, *step._rest)
 
     @property
     def state(self) -> MambaState:
@@ -128,7 +130,7 @@ class LayerStepper:
             require(x_t.shape == x.shape, f"got x_t of shape {x_t.shape}, wanted {x.shape}", ShapeError)
             require(x_t.dtype == x.dtype, f"got x_t of {x_t.dtype}, wanted {x.dtype}", DtypeError)
         x[:] = x_t
-        step_at(*self._arguments)
+        self._kernel(*self._arguments)
         return self._y
 
     def reset(self) -> None:
