@@ -34,34 +34,52 @@ class FusedStep:
         return all(p.dtype is torch.float32 and p.is_cpu and p.is_contiguous() for p in layer.parameters())
 
     def __init__(self, layer: DiagonalLayer) -> None:
-        self.addresses = addresses(layer)
+        self._values = layer._parameters.values()  # as they are at any time
+        self._addresses = self._now()
         self._held = {name: value.detach().numpy() for name, value in layer.named_parameters()}  # keeps memory alive
-        self._poles = _addresses_of([self._held[name] for name in layer.POLES])
-        self._matrices = _addresses_of([self._held[name] for name in ("D", *layer.MATRICES)])
+        poles = _addresses_of([self._held[name] for name in layer.POLES])
+        matrices = _addresses_of([self._held[name] for name in ("D", *layer.MATRICES)])
         n = layer.d_state
-        self._shape = (layer.d_model, layer.GAIN, len(layer.MATRICES) == 4)
         self._recurrence = np.empty((4, n), dtype=np.float32)  # λ and b, in planes
         self._seen = np.empty((len(layer.POLES), n), dtype=np.float32)
-        self._bits = self._seen.view(np.int32)  # compared as they are, a NaN too
+        bits = self._seen.view(np.int32)  # compared as they are, a NaN too
+        shape = layer.d_model, layer.GAIN, len(layer.MATRICES) == 4
+        self._arguments = self._recurrence, bits, poles, matrices, *shape
         self._x_shape, self._state_shape = (layer.d_model,), (n,)
+        self._returned: Tensor | None = None
         self.look(layer)
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         """Become nothing in a copy or a file: addresses are of no use there."""
         return type(None), ()
 
+    def is_of_now(self) -> bool:
+        """Say whether the layer still has the same parameters; what is in them does not matter."""
+        return self._now() == self._addresses
+
+    def _now(self) -> list[int]:
+        """Return where the parameters lie: other addresses are other parameters, since the old ones are held here."""
+        return list(map(Tensor.data_ptr, self._values))  # type: ignore[arg-type]
+
     def fits(self, x_t: Tensor, state: Tensor) -> bool:
         """Say whether the kernel can take these; if not, the ordinary way works, or says what is wrong."""
         return (
             x_t.dtype is torch.float32
-            and state.dtype is torch.complex64
             and x_t.shape[1:] == self._x_shape
-            and state.shape[1:] == self._state_shape
-            and 1 <= x_t.shape[0] == state.shape[0] <= _MOST
-            and x_t.is_cpu
-            and state.is_cpu
+            and x_t.shape[0] == state.shape[0]
             and x_t.is_contiguous()
+            and x_t.is_cpu
+            and (state is self._returned or self._state_fits(state))
+        )
+
+    def _state_fits(self, state: Tensor) -> bool:
+        return (
+            type(state) is Tensor
+            and state.dtype is torch.complex64
+            and state.shape[1:] == self._state_shape
+            and 1 <= state.shape[0] <= _MOST
             and state.is_contiguous()
+            and state.is_cpu
             and not state.is_conj()
         )
 
@@ -69,8 +87,9 @@ class FusedStep:
         """Return the outputs and the state after the step."""
         y, new = torch.empty_like(x_t), torch.empty_like(state)
         pointers = x_t.shape[0], x_t.data_ptr(), state.data_ptr(), y.data_ptr(), new.data_ptr()
-        while not step_at(*pointers, self._recurrence, self._bits, self._poles, self._matrices, *self._shape):
+        while not step_at(*pointers, *self._arguments):
             self.look(layer)
+        self._returned = new
         return y, new
 
     def look(self, layer: DiagonalLayer) -> None:
@@ -101,9 +120,8 @@ class LayerStepper:
         self._state = np.zeros((batch, layer.d_state), dtype=np.complex64)
         self._floats = self._state.view(np.float32)
         self._y = np.empty((batch, layer.d_model), dtype=np.float32)
-        nothing = np.empty((0, layer.d_state), dtype=np.int32)
-        _, gain, planes = step._shape
-        self._arguments = step._recurrence, nothing, step._poles[:0], step._matrices, gain, planes
+        recurrence, seen, poles, matrices, _, gain, planes = step._arguments
+        self._arguments = recurrence, seen[:0], poles[:0], matrices, gain, planes  # frozen poles need no look
 
     @property
     def state(self) -> Complex[np.ndarray, "batch n"]:
@@ -127,11 +145,6 @@ class LayerStepper:
     def reset(self) -> None:
         """Put the state at rest."""
         self._state[:] = 0
-
-
-def addresses(layer: torch.nn.Module) -> list[int]:
-    """Return where the parameters lie: other addresses are other parameters, since a `FusedStep` holds its own."""
-    return list(map(Tensor.data_ptr, layer._parameters.values()))  # type: ignore[arg-type]
 
 
 def _addresses_of(arrays: list[Any]) -> np.ndarray:

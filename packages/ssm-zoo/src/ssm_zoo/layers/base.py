@@ -102,27 +102,30 @@ class DiagonalLayer(DiagonalSystem):
         `ssm_zoo.streaming.stepper` for what is faster still.
         """
         if not torch.is_grad_enabled() and type(x_t) is Tensor and not torch.compiler.is_compiling():
-            fused = self._fused_step()
+            fused = self._fused
+            if fused is None or not fused.is_of_now():
+                fused = self._fuse()
             if fused is not None and fused.fits(x_t, state):
                 return fused(self, x_t, state)
         y, state = self(x_t.unsqueeze(1), state, return_state=True)
         return y.squeeze(1), state
 
-    def _fused_step(self) -> Any:
-        """Return the kernel of the parameters as they are, or None if there is none for them."""
+    def _fuse(self) -> Any:
+        """Make the kernel of `step` for the parameters as they are, or None if there is none for them."""
+        self._fused = None
         if self.bidirectional or self.scan not in ("auto", "numba") or not installed("numba"):
             return None
-        from ._step import FusedStep, addresses
+        from ._step import FusedStep
 
-        if self._fused is None or self._fused.addresses != addresses(self):
-            self._fused = FusedStep(self) if FusedStep.suits(self) else None
+        if FusedStep.suits(self):
+            self._fused = FusedStep(self)
         return self._fused
 
     def make_stepper(self, batch: int = 1) -> Stepper:
         """Return a frozen copy of the layer that runs step by step; see `ssm_zoo.streaming.stepper`."""
         self.init_state(batch)
         layer = copy.deepcopy(self).eval().requires_grad_(False)
-        if layer._fused_step() is None:
+        if layer._fuse() is None:
             return TorchStepper(layer, batch)
         from ._step import LayerStepper
 

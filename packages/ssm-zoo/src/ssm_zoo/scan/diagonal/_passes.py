@@ -20,38 +20,39 @@ if TYPE_CHECKING:
 _FEW_COLUMNS = 12  # of a product; measured with Torch's MKL in both precisions
 
 
-def scan_forwards(inputs, eigenvalues, B, C, D, state, reverse, lengths, tap):
-    """Return outputs, last state, the checkpoints for the backward pass, and the second moment if there is a tap."""
+def scan_forwards(inputs, eigenvalues, B, C, D, state, reverse, keep, lengths, tap):
+    """Return outputs, last state, what the backward pass needs, and the second moment of the states if there is a tap.
+
+    That is the state before every tile, and all states if they are to be kept.
+    """
     call = _Call.of(inputs, eigenvalues, B, C, D, reverse, lengths, tap is not None)
     checkpoints = inputs.new_empty(checkpoint_size(inputs, eigenvalues))
-    views = call.views(checkpoints)
+    states = inputs.new_empty(kept_size(inputs, eigenvalues, keep))
+    views, kept = call.views(checkpoints, batch_axis=1), call.views(states, batch_axis=0)
     for view, part in zip(views, call.plan.parts, strict=True):
         view[0] = _planes(state[:, part])
     outputs = [inputs.new_empty(*inputs.shape[:2], C.shape[0]) for _ in views]
-    moments = call.share_out(lambda k, rows: _forward(call, rows, k, views[k], outputs[k], tap))
-    return _sum(outputs), _complex_of(view[-1] for view in views), checkpoints, _sum(moments[0])
+    moments = call.share_out(lambda k, rows: _forward(call, rows, k, views[k], kept[k], outputs[k], tap))
+    return _sum(outputs), _complex_of(view[-1] for view in views), checkpoints, states, _sum(moments[0])
 
 
-def scan_backwards(d_outputs, d_last, inputs, eigenvalues, B, C, D, checkpoints, reverse, lengths, tap, needs_inputs):
+def scan_backwards(
+    d_outputs, d_last, inputs, eigenvalues, B, C, D, checkpoints, states, reverse, lengths, tap, needs_inputs
+):
     """Return the gradients of inputs, eigenvalues, B, C, D, state and tap; empty where there is none."""
     call = _Call.of(inputs, eigenvalues, B, C, D, reverse, lengths, tap is not None)
-    views, d_outputs = call.views(checkpoints), d_outputs.contiguous()
+    views, kept = call.views(checkpoints, batch_axis=1), call.views(states, batch_axis=0)
+    d_outputs = d_outputs.contiguous()
     d_inputs = [torch.empty_like(call.inputs) if needs_inputs else None for _ in views]
     adjoints = [_planes(d_last[:, part]) for part in call.plan.parts]
-    sums = call.share_out(lambda k, rows: _backward(call, rows, k, views[k], d_outputs, adjoints[k], d_inputs[k], tap))
+    sums = call.share_out(
+        lambda k, rows: _backward(call, rows, k, views[k], kept[k], d_outputs, adjoints[k], d_inputs[k], tap)
+    )
     *parts, d_D, d_tap = zip(*[[_sum(shares) for shares in zip(*part, strict=True)] for part in sums], strict=True)
     d_eigenvalues, d_drive, d_read = (_complex_of(part) for part in parts)
-    d_state = _complex_of(adjoints)
+    d_B, d_C = d_drive.mT.contiguous(), torch.complex(d_read.real, -d_read.imag)
     d_input = _sum(d_inputs) if needs_inputs else inputs.new_empty(0)
-    return (
-        d_input,
-        d_eigenvalues,
-        d_drive.mT.contiguous(),
-        torch.complex(d_read.real, -d_read.imag),
-        d_D[0],
-        d_state,
-        d_tap[0],
-    )
+    return d_input, d_eigenvalues, d_B, d_C, d_D[0], _complex_of(adjoints), d_tap[0]
 
 
 class _System(NamedTuple):
@@ -87,12 +88,12 @@ class _Call(NamedTuple):
         steps = np.full(batch, length) if lengths is None else lengths.numpy().astype(np.int64)
         return cls(plan, systems, inputs.contiguous(), steps)
 
-    def views(self, checkpoints: Tensor) -> list[Tensor]:
-        """Return by part the state before each span of time, and the last: (chunks + 1, batch, 2n)."""
-        rows = checkpoints.numel() // (2 * self.plan.parts[-1].stop)
-        batch = len(self.inputs)
+    def views(self, memory: Tensor, batch_axis: int) -> list[Tensor]:
+        """Return the parts' shares of what is kept for the backward pass: (steps, batch, 2n) or (batch, steps, 2n)."""
+        rows = memory.numel() // (2 * self.plan.parts[-1].stop)
+        shape = (-1, len(self.inputs)) if batch_axis else (len(self.inputs), rows // len(self.inputs))
         return [
-            checkpoints[2 * part.start * rows : 2 * part.stop * rows].view(-1, batch, 2 * (part.stop - part.start))
+            memory[2 * part.start * rows : 2 * part.stop * rows].view(*shape, 2 * (part.stop - part.start))
             for part in self.plan.parts
         ]
 
@@ -104,14 +105,15 @@ class _Call(NamedTuple):
         return [results[k : k + len(plan.shares)] for k in range(0, len(results), len(plan.shares))]
 
 
-def _forward(call, rows, part, checkpoints, outputs, tap):
-    """Fill the outputs and the checkpoints, return the sum of second moments."""
+def _forward(call, rows, part, checkpoints, kept, outputs, tap):
+    """Fill the outputs, the checkpoints and what is kept, return the sum of second moments."""
     system, plan = call.systems[part], call.plan
     (tile,) = scratch(1, plan.group * plan.chunk, system.drive)
     moment = zero_moment(outputs, tap)
     for group, spans in plan.tiles(rows):
         for k, span in enumerate(spans):
-            states = _states(call, system, checkpoints[k : k + 2, group], group, span, tile)
+            into = _rows(kept[group, span]) if kept.numel() else tile
+            states = _states(call, system, checkpoints[k : k + 2, group], group, span, into)
             out = _rows(outputs[group, span])
             _multiply(states, system.read, out)
             if system.D is not None:
@@ -121,7 +123,7 @@ def _forward(call, rows, part, checkpoints, outputs, tap):
     return moment
 
 
-def _backward(call, rows, part, checkpoints, d_outputs, adjoint, d_inputs, tap):
+def _backward(call, rows, part, checkpoints, kept, d_outputs, adjoint, d_inputs, tap):
     """Fill `d_inputs`, turn `adjoint` from the last state's into the first one's, return the other gradients."""
     system, plan = call.systems[part], call.plan
     tile, twin = scratch(2, plan.group * plan.chunk, system.drive)
@@ -130,7 +132,10 @@ def _backward(call, rows, part, checkpoints, d_outputs, adjoint, d_inputs, tap):
     d_D = d_outputs.new_empty(0) if system.D is None else torch.zeros_like(system.D)
     for group, spans in plan.tiles(rows):
         for k, span in reversed(list(enumerate(spans))):
-            states = _states(call, system, checkpoints[k : k + 2, group], group, span, tile)
+            if kept.numel():
+                states = _rows(kept[group, span])
+            else:
+                states = _states(call, system, checkpoints[k : k + 2, group], group, span, tile)
             u, g = _rows(call.inputs[group, span]), _rows(d_outputs[group, span])
             d_read.addmm_(g.mT, states)
             adjoints = torch.mm(g, system.read.mT, out=twin[: len(g)])
@@ -177,6 +182,11 @@ def checkpoint_size(inputs: Tensor, eigenvalues: Tensor) -> int:
     """Return how many numbers the checkpoints are, whatever the number of threads."""
     n = eigenvalues.shape[0]
     return (chunks(inputs, n) + 1) * inputs.shape[0] * 2 * n
+
+
+def kept_size(inputs: Tensor, eigenvalues: Tensor, keep: bool) -> int:
+    """Return how many numbers all states are, none if they are not kept."""
+    return inputs.shape[0] * inputs.shape[1] * 2 * eigenvalues.shape[0] if keep else 0
 
 
 def zero_moment(like: Tensor, tap: Tensor | None) -> Tensor:

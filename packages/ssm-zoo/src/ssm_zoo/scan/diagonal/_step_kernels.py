@@ -94,7 +94,8 @@ def step_arrays(inputs, states, outputs, news, recurrence, seen, poles, matrices
                 return False
     re, im, b_re, b_im = recurrence[0], recurrence[1], recurrence[2], recurrence[3]
     D = _floats(matrices[0], 1, H)[0]
-    drive, z = np.empty(2 * n, np.float32), np.empty(2 * n, np.float32)
+    scratch, g = np.empty(4 * n, np.float32), np.float32(gain)
+    drive, z = scratch[: 2 * n], scratch[2 * n :]
     for b in range(inputs.shape[0]):
         u, x, new, y = inputs[b], states[b], news[b], outputs[b]
         if planes:
@@ -115,7 +116,7 @@ def step_arrays(inputs, states, outputs, news, recurrence, seen, poles, matrices
         else:
             _read_interleaved(_floats(matrices[2], H, 2 * n), z, y)
         for h in range(H):
-            y[h] = gain * y[h] + D[h] * u[h]
+            y[h] = g * y[h] + D[h] * u[h]
     return True
 
 

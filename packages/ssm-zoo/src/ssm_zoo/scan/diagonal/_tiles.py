@@ -75,7 +75,7 @@ def scratch(count: int, rows: int, like: Tensor) -> Tensor:
 
 
 def _rows_of_a_tile(inputs: Tensor, n: int) -> int:
-    return max(1, _TILE_BYTES // (2 * n * inputs.element_size()))
+    return max(1, _TILE_BYTES // (max(2 * n, inputs.shape[2]) * inputs.element_size()))
 
 
 def _cut(size: int, pieces: int) -> list[slice]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ._passes import checkpoint_size, scan_backwards, scan_forwards, zero_moment
+from ._passes import checkpoint_size, kept_size, scan_backwards, scan_forwards, zero_moment
 
 
 def run(
@@ -22,10 +22,15 @@ def run(
     lengths: Tensor | None,
     tap: Tensor | None,
 ) -> tuple[Tensor, ...]:
-    """Scan forwards; the backward pass computes the states again from one checkpoint per tile."""
+    """Scan forwards; the backward pass computes the states again from one checkpoint per tile.
+
+    Unless they are no wider than the inputs: then they are kept, which saves a product.
+    """
     scan: Any = _Eager.apply if _eager(inputs) else _scan
-    system = (tensor.resolve_conj() for tensor in (eigenvalues, B, C))
-    outputs, last, _, moment = scan(inputs, *system, D, state.resolve_conj(), reverse, lengths, tap)
+    system = [tensor.resolve_conj() for tensor in (eigenvalues, B, C, state)]
+    differentiated = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (inputs, *system, D))
+    keep = differentiated and 2 * B.shape[0] <= B.shape[1]
+    outputs, last, _, _, moment = scan(inputs, *system[:3], D, system[3], reverse, keep, lengths, tap)
     return (outputs, last) if tap is None else (outputs, last, moment)
 
 
@@ -38,21 +43,22 @@ def _eager(inputs: Tensor) -> bool:
 
 
 def _remember(ctx, inputs, output):
-    inputs, eigenvalues, B, C, D, _, ctx.reverse, lengths, tap = inputs
-    outputs, last, checkpoints, _ = output
-    ctx.save_for_backward(inputs, eigenvalues, B, C, D, checkpoints, lengths, tap)
+    inputs, eigenvalues, B, C, D, _, ctx.reverse, _, lengths, tap = inputs
+    outputs, last, checkpoints, states, _ = output
+    ctx.save_for_backward(inputs, eigenvalues, B, C, D, checkpoints, states, lengths, tap)
     ctx.set_materialize_grads(False)
     ctx.shapes = outputs.shape, last.shape
 
 
-def _differentiate(ctx, d_outputs, d_last, d_checkpoints, d_moment):
-    inputs, eigenvalues, B, C, D, checkpoints, lengths, tap = ctx.saved_tensors
+def _differentiate(ctx, d_outputs, d_last, *_):
+    inputs, *system, lengths, tap = ctx.saved_tensors
+    eigenvalues, D = system[0], system[3]
     d_outputs = inputs.new_zeros(ctx.shapes[0]) if d_outputs is None else d_outputs
     d_last = eigenvalues.new_zeros(ctx.shapes[1]) if d_last is None else d_last.resolve_conj()
     tap = tap if tap is not None and ctx.needs_input_grad[-1] else None
     backward = scan_backwards if _eager(inputs) else _scan_backward
     d_inputs, d_eigenvalues, d_B, d_C, d_D, d_state, d_tap = backward(
-        d_outputs, d_last, inputs, eigenvalues, B, C, D, checkpoints, ctx.reverse, lengths, tap, ctx.needs_input_grad[0]
+        d_outputs, d_last, inputs, *system, ctx.reverse, lengths, tap, ctx.needs_input_grad[0]
     )
     return (
         d_inputs if ctx.needs_input_grad[0] else None,
@@ -61,6 +67,7 @@ def _differentiate(ctx, d_outputs, d_last, d_checkpoints, d_moment):
         d_C,
         None if D is None else d_D,
         d_state,
+        None,
         None,
         None,
         None if tap is None else d_tap,
@@ -78,8 +85,8 @@ _scan = torch.library.custom_op(
     scan_forwards,
     mutates_args=(),
     device_types="cpu",
-    schema="(Tensor inputs, Tensor eigenvalues, Tensor B, Tensor C, Tensor? D, Tensor state, bool reverse, "
-    "Tensor? lengths, Tensor? tap) -> (Tensor, Tensor, Tensor, Tensor)",
+    schema="(Tensor inputs, Tensor eigenvalues, Tensor B, Tensor C, Tensor? D, Tensor state, bool reverse, bool keep, "
+    "Tensor? lengths, Tensor? tap) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
 _scan.register_autograd(_differentiate, setup_context=_remember)
 
@@ -89,20 +96,21 @@ _scan_backward = torch.library.custom_op(
     mutates_args=(),
     device_types="cpu",
     schema="(Tensor d_outputs, Tensor d_last, Tensor inputs, Tensor eigenvalues, Tensor B, Tensor C, Tensor? D, "
-    "Tensor checkpoints, bool reverse, Tensor? lengths, Tensor? tap, bool needs_inputs) "
+    "Tensor checkpoints, Tensor states, bool reverse, Tensor? lengths, Tensor? tap, bool needs_inputs) "
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
 
 
 @_scan.register_fake
-def _(inputs, eigenvalues, B, C, D, state, reverse, lengths, tap):
+def _(inputs, eigenvalues, B, C, D, state, reverse, keep, lengths, tap):
     outputs = inputs.new_empty(*inputs.shape[:2], C.shape[0])
     checkpoints = inputs.new_empty(checkpoint_size(inputs, eigenvalues))
-    return outputs, state.new_empty(state.shape), checkpoints, zero_moment(inputs, tap)
+    states = inputs.new_empty(kept_size(inputs, eigenvalues, keep))
+    return outputs, state.new_empty(state.shape), checkpoints, states, zero_moment(inputs, tap)
 
 
 @_scan_backward.register_fake
-def _(d_outputs, d_last, inputs, eigenvalues, B, C, D, checkpoints, reverse, lengths, tap, needs_inputs):
+def _(d_outputs, d_last, inputs, eigenvalues, B, C, D, checkpoints, states, reverse, lengths, tap, needs_inputs):
     def like(tensor):
         return tensor.new_empty(tensor.shape)
 
