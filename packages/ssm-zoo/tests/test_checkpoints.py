@@ -12,6 +12,7 @@ from ssm_zoo.layers import LRU, S5
 from ssm_zoo.models import LAYERS, LanguageModel, LanguageModelConfig
 
 needs_mamba = pytest.mark.skipif(not {"mamba", "mamba2"} <= set(LAYERS), reason="the Mamba layers are not here")
+needs_s4 = pytest.mark.skipif(not {"s4d", "s4"} <= set(LAYERS), reason="the S4 layers are not here")
 LM_FORMATS = ["hf", "mamba_ssm"]
 OPTIONS = {"mamba": {}, "mamba2": {"headdim": 8, "ngroups": 2}}
 
@@ -196,6 +197,99 @@ def test_a_flax_tree_is_read_as_its_authors_define_it(conj_sym):
     layer = load_checkpoint(tree)
 
     np.testing.assert_allclose(layer(inputs_of()).detach().numpy(), np.stack(expected, 1), rtol=1e-4, atol=1e-4)
+
+
+def kernel_of(A, B, C, length):
+    """Return 2 Re(C Aᵏ B) for k < length, from a dense system with all states, pairs included."""
+    powers, x = [], B
+    for _ in range(length):
+        powers.append(np.einsum("hn,hn->h", C, x).real)
+        x = np.einsum("hmn,hn->hm", A, x)
+    return np.stack(powers, 1)
+
+
+def convolved(u, kernel, D):
+    length = u.shape[1]
+    return sum(np.pad(u[:, : length - k], ((0, 0), (k, 0), (0, 0))) * kernel[:, k] for k in range(length)) + D * u
+
+
+def v4(dplr, length=0, copies=3, width=6, n=4):
+    """Return tensors as the S4 repository stores them, and the kernel that it would make of them."""
+    rng = np.random.default_rng(0)
+    dt, A_real = np.exp(rng.uniform(-3, -1, width)), rng.normal(size=(copies, n))
+    A_imag = 9 * np.abs(rng.normal(size=(copies, n)))
+    B, P = (rng.normal(size=(copies, n)) + 1j * rng.normal(size=(copies, n)) for _ in range(2))
+    C = rng.normal(size=(width, n)) + 1j * rng.normal(size=(width, n))
+    diagonal = -np.exp(A_real) - 1j * A_imag
+    both = [np.tile(np.concatenate([x, x.conj()], 1), (width // copies, 1)) for x in (diagonal, B, P)]
+    A = np.stack([np.diag(a) for a in both[0]])
+    if dplr:
+        A = A - both[2][:, :, None] * both[2][:, None].conj()
+    half, one = A * dt[:, None, None] / 2, np.eye(2 * n)
+    step = np.linalg.inv(one - half)
+    A_bar, B_bar = step @ (one + half), dt[:, None] * np.einsum("hmn,hn->hm", step, both[1])
+    C_all = np.concatenate([C, C.conj()], 1)
+    kernel = kernel_of(A_bar, B_bar, C_all, 20)
+    if length:
+        C_all = C_all - np.einsum("hm,hmn->hn", C_all, np.linalg.matrix_power(A_bar, length))
+    pair = lambda x: np.stack([x.real, x.imag], -1)  # noqa: E731
+    tensors = {"inv_dt": np.log(dt)[:, None], "A_real": A_real, "A_imag": A_imag, "B": pair(B)[None],
+               "C": pair(C_all[:, :n])[None]}  # fmt: skip
+    if dplr:
+        tensors |= {"P": pair(P)[None], "l_kernel": np.array(length)}
+    named = {f"layer.kernel.{k}": v.astype(np.float32) for k, v in tensors.items()}
+    return named | {"layer.D": np.ones((1, width), np.float32)}, kernel
+
+
+@needs_s4
+@pytest.mark.parametrize(("dplr", "length"), [(False, 0), (True, 0), (True, 16)])
+def test_a_layer_of_the_s4_repository_is_read_as_it_is_defined(dplr, length):
+    tensors, kernel = v4(dplr, length)
+
+    layer = load_checkpoint(tensors, disc="bilinear")
+
+    expected = convolved(inputs_of().double().numpy(), kernel, 1)
+    assert type(layer).__name__ == ("S4" if dplr else "S4D")
+    np.testing.assert_allclose(layer(inputs_of()).detach().numpy(), expected, rtol=1e-3, atol=1e-3)
+
+
+@needs_s4
+def test_a_layer_of_s4d_py_is_read_as_it_is_defined():
+    torch.manual_seed(0)
+    shapes = {"log_dt": (6,), "log_A_real": (6, 4), "A_imag": (6, 4), "C": (6, 4, 2)}
+    tensors = {f"kernel.{name}": torch.randn(shape) for name, shape in shapes.items()} | {"D": torch.randn(6)}
+    p = {name.removeprefix("kernel."): t.double() for name, t in tensors.items()}
+    A, dt = torch.complex(-p["log_A_real"].exp(), p["A_imag"]), p["log_dt"].exp()[:, None]
+    C = torch.view_as_complex(p["C"]) * ((A * dt).exp() - 1) / A
+    kernel = 2 * (C[..., None] * ((A * dt)[..., None] * torch.arange(20)).exp()).sum(1).real
+
+    layer = load_checkpoint(tensors | {"output_linear.0.weight": torch.zeros(12, 6, 1)})
+
+    expected = convolved(inputs_of().double().numpy(), kernel.numpy(), p["D"].numpy())
+    np.testing.assert_allclose(layer(inputs_of()).detach().numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+@needs_s4
+@pytest.mark.parametrize(("name", "layer"), [("s4d", "s4d"), ("s4", "s4d"), ("s4", "s4")])
+def test_s4_layers_come_back(tmp_path, name, layer):
+    torch.manual_seed(0)
+    ours = LAYERS[layer](6, 4)
+
+    loaded = load_checkpoint(save_checkpoint(ours, tmp_path, name))
+
+    assert type(loaded) is type(ours)
+    torch.testing.assert_close(loaded(inputs_of()), ours(inputs_of()))
+
+
+@needs_s4
+def test_what_the_s4_formats_cannot_hold_is_an_error():
+    with pytest.raises(UnsupportedError, match="one direction"):
+        as_checkpoint(LAYERS["s4d"](6, 4, bidirectional=True), "s4")
+    with pytest.raises(UnsupportedError, match="zero-order hold"):
+        as_checkpoint(LAYERS["s4"](6, 4), "s4d")
+    tensors, _ = v4(True)
+    with pytest.raises(UnsupportedError, match="second direction"):
+        load_checkpoint(tensors | {"layer.kernel.C": np.zeros((2, 6, 4, 2), np.float32)})
 
 
 def test_one_of_several_layers_is_chosen_by_its_prefix():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._errors import OptionError, require
-from . import hugging_face, lru, mamba_ssm, s5
+from . import hugging_face, lru, mamba_ssm, s4, s5
 from .files import flat, read_folder, write_folder
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ FORMATS: dict[str, Any] = {
     "s5_torch": s5.TORCH,
     "s5_flax": s5.FLAX,
     "lru": lru,
+    "s4d": s4.S4D_PY,
+    "s4": s4.S4_V4,
 }
 """Every format by name. The first two hold language models, the others a layer."""
 
@@ -35,13 +37,13 @@ def load_checkpoint(source: str | Path | Mapping[str, Any], *, prefix: str | Non
     prefix
         The path in front of a layer's names, such as ``"encoder.layers_0.seq"``. It is found where it is the only one.
     config
-        What the tensors do not tell and config.json does not hold, by the names of the format: ``ngroups`` is in
-        ``ssm_cfg`` of mamba_ssm and ``n_groups`` in Transformers; S5 has ``discretization`` and ``conj_sym``.
+        What the tensors do not tell and config.json does not hold, by the names of the format: ``n_groups`` of Mamba-2
+        in Transformers, ``discretization`` and ``conj_sym`` of S5, ``disc`` of S4D in the S4 repository.
 
     Returns
     -------
     module
-        A `LanguageModel` in single precision, or an `LRU`, `S5`, `S4D` or `S4`.
+        A `LanguageModel` in single precision, or a layer.
 
     Raises
     ------
