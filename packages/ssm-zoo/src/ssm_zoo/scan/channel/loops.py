@@ -1,4 +1,9 @@
-"""What of a chunk is not a matrix product: turning the layout, and passing the state from chunk to chunk."""
+"""What of a chunk is not a matrix product: turning the layout, and passing the state from chunk to chunk.
+
+Every array is whole and contiguous, so that each function is compiled once for each precision; `place` says which part
+of it is meant: first channel, first sequence, first chunk, number of sequences, of chunks, and of steps in a chunk. A
+*tile* holds this part, (channel, sequence · chunk · column), with something between the channels.
+"""
 
 from __future__ import annotations
 
@@ -10,68 +15,66 @@ _BLOCK = 16  # steps and channels of a block that is turned: 16 lines of the cac
 
 
 @kernel
-def gather(sequences, ends, first, out):
-    """Copy some channels into (channel, sequence, chunk, step), with zeros at and after each end.
-
-    `sequences` is (sequence, time, channel) of those channels; `first` is the time at which `out` begins.
-    """
-    channels, count, chunks, steps = out.shape
+def gather(sequences, ends, place, channels, tile):
+    """Copy sequences, (batch, time, H), into a tile, with zeros at and after each end."""
+    h0, b0, k0, count, chunks, steps = place
     for b in range(count):
         for k in range(chunks):
-            start = first + k * steps
-            real = min(max(ends[b] - start, 0), steps)
+            start, row = (k0 + k) * steps, (b * chunks + k) * steps
+            real = min(max(ends[b0 + b] - start, 0), steps)
             for j in range(0, real, _BLOCK):
                 stop = min(j + _BLOCK, real)
                 for h in range(channels):
                     for i in range(j, stop):
-                        out[h, b, k, i] = sequences[b, start + i, h]
+                        tile[h, row + i] = sequences[b0 + b, start + i, h0 + h]
             for h in range(channels):
-                out[h, b, k, real:] = 0
+                tile[h, row + real : row + steps] = 0
 
 
 @kernel
-def scatter(chunked, ends, first, out):
+def scatter(tile, ends, place, channels, sequences):
     """Copy back, with zeros at and after each end: the inverse of `gather`."""
-    channels, count, chunks, steps = chunked.shape
-    length = out.shape[1]
+    h0, b0, k0, count, chunks, steps = place
     for b in range(count):
         for k in range(chunks):
-            start = first + k * steps
-            real = min(max(ends[b] - start, 0), steps)
+            start, row = (k0 + k) * steps, (b * chunks + k) * steps
+            real = min(max(ends[b0 + b] - start, 0), steps)
             for j in range(0, real, _BLOCK):
                 stop = min(j + _BLOCK, real)
                 for h in range(channels):
                     for i in range(j, stop):
-                        out[b, start + i, h] = chunked[h, b, k, i]
-            for i in range(start + real, min(start + steps, length)):
-                out[b, i] = 0
+                        sequences[b0 + b, start + i, h0 + h] = tile[h, row + i]
+            for i in range(start + real, min(start + steps, sequences.shape[1])):
+                sequences[b0 + b, i, h0 : h0 + channels] = 0
 
 
 @kernel
-def advance(states, inputs, ends, first, last_tile, eigenvalues, jump, carry, last):
+def advance(checkpoints, inputs, ends, place, eigenvalues, jump, carry, last):
     """Turn what each chunk adds to the state into the state before it, in place; write the states at the ends.
 
-    Shapes: states (g, sequence, chunk, 2n), inputs (g, sequence, chunk, T), carry and last (sequence, g, 2n).
+    Shapes: checkpoints (H, batch, chunk, 2n), inputs a tile, eigenvalues and jump (channel, 2n), carry and last
+    (batch, H, 2n).
     """
-    channels, count, chunks, width = states.shape
-    steps, n = inputs.shape[3], width // 2
-    for h in range(channels):
+    h0, b0, k0, count, chunks, steps = place
+    n, all_chunks = jump.shape[1] // 2, checkpoints.shape[2]
+    for h in range(jump.shape[0]):
         re, im = jump[h, :n], jump[h, n:]
-        for b in range(count):
-            x_re, x_im = carry[b, h, :n], carry[b, h, n:]
-            end = ends[b] - first
-            for k in range(chunks):
-                row_re, row_im = states[h, b, k, :n], states[h, b, k, n:]
-                if k == end // steps:
-                    last[b, h] = carry[b, h]
-                    _walk(last[b, h], inputs[h, b, k, : end % steps], eigenvalues[h], n)
+        for b in range(b0, b0 + count):
+            state = carry[b, h0 + h]
+            x_re, x_im = state[:n], state[n:]
+            for k in range(k0, k0 + chunks):
+                row_re, row_im = checkpoints[h0 + h, b, k, :n], checkpoints[h0 + h, b, k, n:]
+                if k == ends[b] // steps:
+                    last[b, h0 + h] = state
+                    row = ((b - b0) * chunks + k - k0) * steps
+                    _walk(last[b, h0 + h], inputs[h, row : row + ends[b] % steps], eigenvalues[h], n)
                 for j in range(n):
                     a, c = x_re[j], x_im[j]
                     x_re[j] = re[j] * a - im[j] * c + row_re[j]
                     x_im[j] = re[j] * c + im[j] * a + row_im[j]
                     row_re[j], row_im[j] = a, c
-            if last_tile and end == chunks * steps:
-                last[b, h] = carry[b, h]
+            if k0 + chunks == all_chunks and ends[b] == all_chunks * steps:
+                last[b, h0 + h] = state
 
 
 @kernel
@@ -85,28 +88,30 @@ def _walk(state, inputs, eigenvalues, n):
 
 @kernel
 def retreat(
-    adjoints, states, inputs, ends, first, last_tile, eigenvalues, jump, carry, d_last, d_inputs, d_eigenvalues, d_jump
+    adjoints, checkpoints, inputs, ends, place, eigenvalues, jump, carry, d_last, d_inputs, d_eigenvalues, d_jump
 ):
     r"""Turn the gradient of each chunk's first state into the adjoint of its last one, in place; pass `carry` down.
 
     Adds $\bar x a$ to `d_jump`, and what the last states owe to the steps of their chunk to `d_inputs` and
-    `d_eigenvalues`. `d_inputs` must hold zeros where nothing else was added.
+    `d_eigenvalues`. `adjoints`, `inputs` and `d_inputs` are tiles.
     """
-    channels, count, chunks, width = states.shape
-    steps, n = inputs.shape[3], width // 2
-    trail = np.empty((steps, width), states.dtype)
-    extra = np.empty(width, states.dtype)
-    for h in range(channels):
+    h0, b0, k0, count, chunks, steps = place
+    width, all_chunks = jump.shape[1], checkpoints.shape[2]
+    n = width // 2
+    trail = np.empty((steps, width), checkpoints.dtype)
+    extra = np.empty(width, checkpoints.dtype)
+    for h in range(jump.shape[0]):
         re, im, d_re, d_im = jump[h, :n], jump[h, n:], d_jump[h, :n], d_jump[h, n:]
-        for b in range(count):
-            a_re, a_im = carry[b, h, :n], carry[b, h, n:]
-            end = ends[b] - first
-            if last_tile and end == chunks * steps:
-                for j in range(width):
-                    carry[b, h, j] += d_last[b, h, j]
-            for k in range(chunks - 1, -1, -1):
-                x_re, x_im = states[h, b, k, :n], states[h, b, k, n:]
-                row_re, row_im = adjoints[h, b, k, :n], adjoints[h, b, k, n:]
+        for b in range(b0, b0 + count):
+            adjoint = carry[b, h0 + h]
+            a_re, a_im = adjoint[:n], adjoint[n:]
+            if k0 + chunks == all_chunks and ends[b] == all_chunks * steps:
+                adjoint += d_last[b, h0 + h]
+            for k in range(k0 + chunks - 1, k0 - 1, -1):
+                state, row = checkpoints[h0 + h, b, k], (b - b0) * chunks + k - k0
+                x_re, x_im = state[:n], state[n:]
+                row_re = adjoints[h, row * width : row * width + n]
+                row_im = adjoints[h, row * width + n : (row + 1) * width]
                 for j in range(n):
                     p, q = a_re[j], a_im[j]
                     d_re[j] += x_re[j] * p + x_im[j] * q
@@ -114,15 +119,13 @@ def retreat(
                     a_re[j] = re[j] * p + im[j] * q + row_re[j]
                     a_im[j] = re[j] * q - im[j] * p + row_im[j]
                     row_re[j], row_im[j] = p, q
-                if k == end // steps:
-                    extra[:] = d_last[b, h]
-                    real = end % steps
+                if k == ends[b] // steps:
+                    extra[:] = d_last[b, h0 + h]
+                    span = slice(row * steps, row * steps + ends[b] % steps)
                     _walk_back(
-                        extra, states[h, b, k], inputs[h, b, k, :real], eigenvalues[h], trail,
-                        d_inputs[h, b, k], d_eigenvalues[h],
-                    )  # fmt: skip
-                    for j in range(width):
-                        carry[b, h, j] += extra[j]
+                        extra, state, inputs[h, span], eigenvalues[h], trail, d_inputs[h, span], d_eigenvalues[h]
+                    )
+                    adjoint += extra
 
 
 @kernel

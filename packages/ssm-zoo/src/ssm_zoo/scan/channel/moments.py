@@ -7,7 +7,7 @@ $$P - \Lambda P \Lambda^* = h h^* - \Lambda x_L x_L^* \Lambda^* + r b^* + b r^* 
 
 so that $P_{ij}$ is the right-hand side over $1 - \lambda_i \bar\lambda_j$, and $\sum x x^T$ likewise without the
 conjugates. Here $r = h \sum_t \lambda^{t-1} u_t + b \sum_{k \ge 1} \lambda^k \rho_k$ with the autocorrelation $\rho$ of
-the inputs, by FFT. All is in double precision, since the quotient cancels next to the unit circle; on it, the states are
+the inputs, by FFT. All is in double precision, since the quotient cancels next to the unit circle; there, states are
 summed up.
 """
 

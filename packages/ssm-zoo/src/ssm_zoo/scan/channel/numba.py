@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from functools import reduce
 from itertools import pairwise, product
-from math import ceil, prod
+from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -127,6 +127,10 @@ class _Call(NamedTuple):
         for start in range(sequences.start, sequences.stop, group):
             yield slice(start, min(start + group, sequences.stop)), spans
 
+    def place(self, channels: slice, group: slice, span: range) -> tuple[int, ...]:
+        """Return what the loops call a place."""
+        return channels.start, group.start, span.start, group.stop - group.start, len(span), self.steps
+
     def tables(self, channels: slice) -> _Tables:
         """Return the matrices of one chunk."""
         eigenvalues = self.eigenvalues[channels]
@@ -145,70 +149,66 @@ class _Tables(NamedTuple):
 
 
 def _forward(call, channels, sequences, carry, last, outputs, checkpoints):
-    tables = call.tables(channels)
-    chunks = checkpoints.shape[2]
+    tables, eigenvalues = call.tables(channels), call.eigenvalues[channels]
+    g, steps = len(eigenvalues), call.steps
     for group, spans in call.tiles(sequences):
         for span in spans:
-            place = span.start * call.steps, span.stop == chunks
-            u = _chunked("u", call, call.inputs, channels, group, span)
-            states = checkpoints[channels, group, span.start : span.stop]
-            x = torch.bmm(_rows(u), tables.drive, out=_rows(states))
-            parts = call.eigenvalues[channels], tables.jump, carry[group, channels], last[group, channels]
-            advance(*_arrays(states, u, call.ends[group]), *place, *_arrays(*parts))
-            y = _tile("y", u, u.shape)
-            torch.bmm(_rows(u), tables.toeplitz, out=_rows(y)).baddbmm_(x, tables.read.mT)
-            scatter(*_arrays(y, call.ends[group]), place[0], outputs[group, :, channels].numpy())
+            place, rows = call.place(channels, group, span), (group.stop - group.start) * len(span)
+            u, y = (_tile(name, call.inputs, g, rows * steps) for name in ("u", "y"))
+            gather(*_arrays(call.inputs, call.ends), place, g, u.numpy())
+            states = _rows(checkpoints[channels, group, span.start : span.stop])
+            torch.bmm(_cut_out(u, rows, steps), tables.drive, out=states)
+            advance(*_arrays(checkpoints, u, call.ends), place, *_arrays(eigenvalues, tables.jump, carry, last))
+            torch.bmm(_cut_out(u, rows, steps), tables.toeplitz, out=_cut_out(y, rows, steps))
+            _cut_out(y, rows, steps).baddbmm_(states, tables.read.mT)
+            scatter(*_arrays(y, call.ends), place, g, outputs.numpy())
 
 
 def _backward(call, channels, sequences, carry, d_last, d_outputs, checkpoints, d_inputs):
-    tables = call.tables(channels)
+    tables, eigenvalues = call.tables(channels), call.eigenvalues[channels]
     sums = _Tables(*(torch.zeros_like(table) for table in tables))
     parameters = [torch.zeros_like(part[channels]) for part in (call.eigenvalues, call.C, call.D)]
-    chunks = checkpoints.shape[2]
+    (g, width), steps = eigenvalues.shape, call.steps
     for group, spans in call.tiles(sequences):
         for span in reversed(spans):
-            place = span.start * call.steps, span.stop == chunks
-            u, g = (
-                _chunked(*source, channels, group, span)
-                for source in (("u", call, call.inputs), ("g", call, d_outputs))
-            )
-            states = checkpoints[channels, group, span.start : span.stop]
-            sums.read.baddbmm_(_rows(g).mT, _rows(states))
-            sums.toeplitz.baddbmm_(_rows(u).mT, _rows(g))
-            adjoints, d_u = _tile("a", u, states.shape), _tile("y", u, u.shape)
-            torch.bmm(_rows(g), tables.read, out=_rows(adjoints))
-            torch.bmm(_rows(g), tables.toeplitz.mT, out=_rows(d_u))
-            parts = call.eigenvalues[channels], tables.jump, carry[group, channels], d_last[group, channels]
-            retreat(
-                *_arrays(adjoints, states, u, call.ends[group]), *place, *_arrays(*parts, d_u, parameters[0], sums.jump)
-            )
-            sums.drive.baddbmm_(_rows(u).mT, _rows(adjoints))
-            _rows(d_u).baddbmm_(_rows(adjoints), tables.drive.mT)
-            scatter(*_arrays(d_u, call.ends[group]), place[0], d_inputs[group, :, channels].numpy())
-    gradients(*_arrays(call.eigenvalues[channels], call.C[channels], *sums, *parameters))
+            place, rows = call.place(channels, group, span), (group.stop - group.start) * len(span)
+            tiles = [_tile(name, call.inputs, g, rows * steps) for name in ("u", "g", "y")]
+            tiles.append(_tile("a", call.inputs, g, rows * width))
+            u, d_y, d_u = (_cut_out(tile, rows, steps) for tile in tiles[:3])
+            adjoints = _cut_out(tiles[3], rows, width)
+            for source, tile in zip((call.inputs, d_outputs), tiles, strict=False):
+                gather(*_arrays(source, call.ends), place, g, tile.numpy())
+            sums.read.baddbmm_(d_y.mT, _rows(checkpoints[channels, group, span.start : span.stop]))
+            sums.toeplitz.baddbmm_(u.mT, d_y)
+            torch.bmm(d_y, tables.read, out=adjoints)
+            torch.bmm(d_y, tables.toeplitz.mT, out=d_u)
+            fixed = _arrays(eigenvalues, tables.jump, carry, d_last, tiles[2], parameters[0], sums.jump)
+            retreat(*_arrays(tiles[3], checkpoints, tiles[0], call.ends), place, *fixed)
+            sums.drive.baddbmm_(u.mT, adjoints)
+            d_u.baddbmm_(adjoints, tables.drive.mT)
+            scatter(*_arrays(tiles[2], call.ends), place, g, d_inputs.numpy())
+    gradients(*_arrays(eigenvalues, call.C[channels], *sums, *parameters))
     return parameters
 
 
-def _chunked(name, call, source, channels, group, span):
-    g, count = channels.stop - channels.start, group.stop - group.start
-    out = _tile(name, source, (g, count, len(span), call.steps))
-    gather(*_arrays(source[group, :, channels], call.ends[group]), span.start * call.steps, out.numpy())
-    return out
-
-
-def _tile(name: str, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _tile(name: str, like: Tensor, g: int, size: int) -> Tensor:
     """Return scratch of the calling thread, which keeps it: fresh memory costs a page fault every 4 kB.
 
     The channels are kept apart by a cache line more than they need, lest all fall into the same set of the cache.
     """
-    g, size, apart = shape[0], prod(shape[1:]), 64 // like.element_size()
+    size += 64 // like.element_size()
     key = f"{name} {like.dtype}"
     held = vars(_scratch).get(key)
-    if held is None or held.numel() < g * (size + apart):
+    if held is None or held.numel() < g * size:
         with torch.inference_mode(False):  # usable in any mode afterwards
-            held = like.new_empty(g * (size + apart))
+            held = like.new_empty(g * size)
         setattr(_scratch, key, held)
-    return held[: g * (size + apart)].view(g, -1)[:, :size].unflatten(1, shape[1:])
+    return held[: g * size].view(g, size)
+
+
+def _cut_out(tile: Tensor, rows: int, columns: int) -> Tensor:
+    """Return (g, rows, columns) of a tile, a view."""
+    return tile[:, : rows * columns].unflatten(1, (rows, columns))
 
 
 def _checkpoints(inputs: Tensor, eigenvalues: Tensor) -> tuple[int, ...]:
