@@ -51,7 +51,7 @@ class Operation:
 
     def available(self) -> tuple[Implementation, ...]:
         """Return the implementations that can run here on some device, the definition first."""
-        return tuple(name for name in self.implementations if installed(name))
+        return tuple(name for name in self.implementations if installed(name) and _has_device(name))
 
     def fused(self, device: torch.device) -> Choice:
         """Return the fused implementation for a device if there is one that can run, else `torch`."""
@@ -93,6 +93,10 @@ def _bring(folder: str, implementation: str) -> bool:
 def installed(implementation: str) -> bool:
     """Say whether the package that an implementation needs is installed."""
     return implementation not in _NEEDS or _found(implementation)
+
+
+def _has_device(implementation: str) -> bool:
+    return implementation != "triton" or torch.cuda.is_available()
 
 
 @cache

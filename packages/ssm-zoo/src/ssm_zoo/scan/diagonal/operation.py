@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ssm_zoo.scan.moments import Moments
 
-_OPERATION = Operation("diagonal", ("reference", "torch", "numba"))
+_OPERATION = Operation("diagonal", ("reference", "torch", "numba", "triton"))
 
 _REAL = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 
@@ -59,8 +59,8 @@ def diagonal_scan(
         backward pass the same of the adjoint states.
     implementation
         `auto` takes what `choose_scan` says; `reference` is the definition, a loop; `torch` is a chunked associative
-        scan for every device; `numba` is fused and multi-threaded, for the CPU, `triton` fused for CUDA in single
-        precision; neither of these can be differentiated twice.
+        scan for every device; `numba` is fused and multi-threaded, for the CPU, `triton` for CUDA; neither of these can
+        be differentiated twice.
 
     Returns
     -------
