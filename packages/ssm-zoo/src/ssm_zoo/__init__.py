@@ -11,8 +11,17 @@ from ._errors import (
     UnsupportedError,
     ZooError,
 )
+from .checkpoints import load_checkpoint, save_checkpoint
 from .layers import LRU, S5, Reducible, Surgery
-from .models import ClassifierConfig, SequenceClassifier, param_groups
+from .models import (
+    ClassifierConfig,
+    LanguageModel,
+    LanguageModelConfig,
+    RegressorConfig,
+    SequenceClassifier,
+    SequenceRegressor,
+    param_groups,
+)
 from .reduction import InTrainingReducer
 from .scan import diagonal_scan
 
@@ -26,15 +35,21 @@ __all__ = [
     "DtypeError",
     "ImplementationNotAvailableError",
     "InTrainingReducer",
+    "LanguageModel",
+    "LanguageModelConfig",
     "OptionError",
     "Reducible",
     "ReductionError",
+    "RegressorConfig",
     "RunError",
     "SequenceClassifier",
+    "SequenceRegressor",
     "ShapeError",
     "Surgery",
     "UnsupportedError",
     "ZooError",
     "diagonal_scan",
+    "load_checkpoint",
     "param_groups",
+    "save_checkpoint",
 ]
