@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
 
-from .simd import at_least, call, fma, inlined, number, vector
+from .simd import at_least, call, fma, inlined, intrinsic, number, vector
 
 if TYPE_CHECKING:
     from collections.abc import Callable

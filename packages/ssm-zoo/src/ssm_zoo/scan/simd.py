@@ -10,15 +10,19 @@ import operator
 from typing import TYPE_CHECKING, Any
 
 import numba
+import numba.extending
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import models, overload, register_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LINE_BYTES = 64
+
+intrinsic: Any = numba.extending.intrinsic
+"""Numba's, untyped: it takes one argument less than the function it decorates."""
 
 kernel: Any = numba.njit(nogil=True, cache=True, error_model="numpy")
 """Compile serial code that may run beside others; NaN and infinity behave as they do in arrays."""

@@ -96,7 +96,7 @@ def selective_scan(
     with torch.autocast(u.device.type, enabled=False):
         outputs, last, *moment = run(u, dt, A, B, C, state, D, z, dt_bias, dt_softplus, lengths, tap)
     if moments is not None and moment:
-        steps = u.shape[0] * u.shape[1] if lengths is None else int(lengths.sum())
+        steps = u.shape[0] * u.shape[1] if lengths is None else lengths.sum()
         moments.add(moment[0], steps * u.shape[2])
     return outputs, last
 
@@ -157,7 +157,7 @@ def _tap(moments: Moments, A: Tensor) -> Tensor:
 def _nothing(u, dt, A, B, C, state, D, z, dt_bias, positive, lengths, tap) -> Any:
     """Return no steps, or no sequences, and the state handed on; every argument has a gradient, of zeros."""
     rest = sum(x.sum() for x in (u, dt, A, B, C, D, z, dt_bias) if x is not None)
-    return u * 1, state + 0 * rest
+    return u + 0 * rest, state + 0 * rest
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:
