@@ -6,12 +6,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
+from importlib.util import find_spec
 
 import pytest
 import torch
 
-from ssm_zoo._errors import DtypeError, ImplementationNotAvailableError, OptionError, ShapeError
-from ssm_zoo.scan import available_scans, choose_scan, diagonal_scan, scan_threads, set_scan_threads
+from ssm_zoo._errors import DtypeError, ImplementationNotAvailableError, OptionError, ShapeError, UnsupportedError
+from ssm_zoo.scan import Moments, available_scans, choose_scan, diagonal_scan, scan_threads, set_scan_threads
 
 TOLERANCE = {torch.complex64: 1e-4, torch.complex128: 1e-11}  # relative, in the norm; sums of up to 10^5 terms
 NAMES = ("inputs", "eigenvalues", "B", "C", "state")
@@ -344,7 +345,224 @@ def test_scans_may_run_in_several_threads_at_once():
         assert_same(got, wanted, 0.0)
 
 
+# Feedthrough, padding, moments
+
+LENGTHS = {"all kinds": [17, 0, 5], "full": [17, 17, 17], "none": [0, 0, 0]}
+
+
+def plain():
+    """Return the plain problem with feedthrough."""
+    arguments = problem((3, 17, 5, 2, 2))
+    D = torch.tensor([0.7, -1.3], dtype=torch.float64, requires_grad=True)
+    return arguments | {"D": D}
+
+
+@pytest.mark.parametrize("implementation", available_scans())
+def test_feedthrough_adds_its_share_of_the_inputs_with_all_gradients(implementation):
+    arguments = plain()
+    D, inputs = arguments.pop("D"), arguments["inputs"]
+    without, last = diagonal_scan(**arguments, implementation=implementation)
+    wanted = torch.autograd.grad(loss(without + D * inputs, last), [D, *arguments.values()])
+
+    got = everything(implementation, {"D": D, **arguments})
+
+    torch.testing.assert_close(got["outputs"], (without + D * inputs).detach())
+    for name, gradient in zip(("D", *arguments), wanted, strict=True):
+        torch.testing.assert_close(got[name], gradient)
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+@pytest.mark.parametrize("implementation", available_scans())
+def test_padding_is_as_if_it_were_not_there(implementation, lengths, reverse):
+    arguments = plain()
+    outputs, lasts = torch.zeros(3, 17, 2, dtype=torch.float64), []
+    for b, n in enumerate(lengths):
+        one = arguments | {"inputs": arguments["inputs"][b : b + 1, :n], "state": arguments["state"][b : b + 1]}
+        y, last = diagonal_scan(**one, reverse=reverse, implementation="reference")
+        outputs[b, :n] = y[0]
+        lasts.append(last)
+    wanted = torch.autograd.grad(loss(outputs, torch.cat(lasts)), list(arguments.values()), allow_unused=True)
+    alone = dict(zip(arguments, wanted, strict=True))
+    real = torch.arange(17) < torch.tensor(lengths)[:, None]
+    padded = arguments | {"inputs": arguments["inputs"].detach().clone()}
+    padded["inputs"][~real] = torch.nan
+    padded["inputs"].requires_grad_()
+
+    got = everything(implementation, padded, lengths=torch.tensor(lengths), reverse=reverse)
+
+    torch.testing.assert_close(got["outputs"], outputs.detach())
+    torch.testing.assert_close(got["last"], torch.cat(lasts).detach())
+    for name, gradient in alone.items():
+        torch.testing.assert_close(got[name], torch.zeros_like(got[name]) if gradient is None else gradient)
+
+
+@pytest.mark.skipif("numba" not in FAST, reason="needs Numba")
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("steps", [1, 7, 45])
+def test_padding_may_end_in_any_tile(monkeypatch, steps, reverse):
+    arguments = problem((6, 45, 70, 2, 3))
+    monkeypatch.setattr("ssm_zoo.scan.diagonal._tiles._TILE_BYTES", steps * 2 * 70 * 8)
+    lengths = torch.tensor([45, 0, 44, 7, 8, 1])
+
+    got = everything("numba", arguments, reverse=reverse, lengths=lengths)
+
+    assert_same(got, everything("reference", arguments, reverse=reverse, lengths=lengths), 1e-11)
+
+
+@pytest.mark.parametrize("implementation", available_scans())
+def test_a_gradient_that_is_no_number_does_not_come_back_out_of_padding(implementation):
+    arguments = plain()
+    outputs, _ = diagonal_scan(**arguments, lengths=torch.tensor([3, 17, 0]), implementation=implementation)
+
+    outputs.backward(torch.where(torch.arange(17)[:, None] < 3, 1.0, torch.nan).double().expand(3, 17, 2) * 1)
+
+    assert arguments["inputs"].grad[0].isfinite().all()
+    assert not arguments["inputs"].grad[2].any()
+
+
+@pytest.mark.parametrize("padded", [False, True], ids=["whole", "padded"])
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("implementation", available_scans())
+def test_moments_are_those_of_all_states_and_of_all_gradients_of_states(monkeypatch, implementation, reverse, padded):
+    monkeypatch.setattr("ssm_zoo.scan.diagonal._tiles._TILE_BYTES", 5 * 2 * 5 * 8)
+    arguments, lengths = plain(), torch.tensor([17, 0, 5]) if padded else torch.tensor([17, 17, 17])
+    states, adjoints = torch.zeros(2, 10, 10, dtype=torch.float64)
+    for b, n in enumerate(lengths.tolist()):
+        x, xs = arguments["state"][b].detach().requires_grad_(), []
+        y = torch.zeros(1, 17, 2, dtype=torch.float64)
+        for t in range(n - 1, -1, -1) if reverse else range(n):
+            u = arguments["inputs"][b, t].detach()
+            x = arguments["eigenvalues"].detach() * x + arguments["B"].detach() @ u.to(x.dtype)
+            xs.append(x)
+            y[0, t] = (arguments["C"].detach() @ x).real
+        gradients = torch.autograd.grad((y**2).sum() + (x.abs() ** 2).sum(), xs) if n else ()
+        for moment, vectors in ((states, xs), (adjoints, gradients)):
+            for z in vectors:
+                xi = torch.cat([z.real, z.imag]).detach()
+                moment += torch.outer(xi, xi)
+    moments = Moments((10, 10))
+
+    arguments.pop("D")
+    options = {"lengths": lengths} if padded else {}
+    y, last = diagonal_scan(**arguments, reverse=reverse, moments=moments, implementation=implementation, **options)
+    ((y**2).sum() + (last.abs() ** 2).sum()).backward()
+
+    torch.testing.assert_close(moments.states(), states / lengths.sum())
+    torch.testing.assert_close(moments.adjoints(), adjoints / lengths.sum())
+
+
+@pytest.mark.parametrize("implementation", available_scans())
+def test_gathering_moments_changes_no_bit_but_of_the_cut(implementation):
+    arguments = plain()
+
+    got = everything(implementation, arguments, moments=Moments((10, 10)))
+
+    assert_same(got, everything(implementation, arguments), 1e-14)
+
+
+@pytest.mark.parametrize("implementation", FAST)
+def test_states_that_are_kept_are_those_computed_again(implementation):
+    wide = problem((3, 40, 4, 8, 3))  # states no wider than the inputs: Numba keeps them
+
+    got = everything(implementation, wide)
+
+    assert_same(got, everything("reference", wide), 1e-11)
+
+
+# Compilers
+
+
+@pytest.mark.filterwarnings("ignore")  # of the compiler, about itself
+@pytest.mark.skipif("numba" not in FAST, reason="needs Numba")
+@pytest.mark.parametrize("shape", [(2, 9, 4, 3, 3), (2, 9, 1, 3, 3)], ids=["computed again", "kept"])
+def test_a_compiler_keeps_the_kernel(shape):
+    from torch._dynamo.backends.common import aot_autograd
+
+    arguments, graphs = problem(shape), []
+    arguments |= {"D": torch.ones(3, dtype=torch.float64, requires_grad=True), "C": arguments["C"].conj()}
+    lengths = torch.tensor([9, 4])
+
+    def look(graph, inputs):
+        graphs.append(graph.code)
+        return graph
+
+    def run(arguments, lengths):
+        return diagonal_scan(**arguments, lengths=lengths)
+
+    torch.compiler.reset()
+    backend = aot_autograd(fw_compiler=look)
+    outputs, last = torch.compile(run, fullgraph=True, backend=backend)(arguments, lengths)
+    variables = [tensor for tensor in arguments.values() if tensor.is_leaf]
+    gradients = torch.autograd.grad(loss(outputs, last), variables)
+
+    wanted, wanted_last = run(arguments, lengths)
+    assert any("diagonal_numba" in code for code in graphs)
+    torch.testing.assert_close(outputs, wanted)
+    torch.testing.assert_close(last, wanted_last)
+    for got, gradient in zip(gradients, torch.autograd.grad(loss(wanted, wanted_last), variables), strict=True):
+        torch.testing.assert_close(got, gradient)
+
+
+@pytest.mark.skipif("numba" not in FAST, reason="needs Numba")
+def test_the_operator_is_what_torch_asks_of_one():
+    from ssm_zoo.scan.diagonal.numba import _scan
+
+    a = problem((2, 9, 4, 3, 3))
+    system = a["eigenvalues"], a["B"], a["C"]
+    D, tap = torch.ones(3, dtype=torch.float64, requires_grad=True), Moments((8, 8)).tap
+
+    torch.library.opcheck(
+        _scan, (a["inputs"], *system, D, a["state"], False, True, torch.tensor([9, 4]), tap), test_utils=CHECKS
+    )
+    torch.library.opcheck(_scan, (a["inputs"], *system, None, a["state"], True, False, None, None), test_utils=CHECKS)
+
+
+CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor")
+
+TRITON = """
+import torch
+from ssm_zoo.scan import Moments, diagonal_scan
+
+def everything(implementation, n, **options):
+    random = torch.Generator().manual_seed(0)
+    radius, phase = torch.rand(2, n, generator=random)
+    a = [torch.randn(2, 5, 2, generator=random), torch.polar(radius, 6 * phase)]
+    a += [torch.randn(shape, generator=random, dtype=torch.complex64) for shape in ((n, 2), (2, n), (2, n))]
+    a = [tensor.requires_grad_() for tensor in (*a, torch.randn(2, generator=random))]
+    moments = Moments((2 * n, 2 * n))
+    y, last = diagonal_scan(*a[:5], D=a[5], moments=moments, implementation=implementation, **options)
+    weights = torch.randn(y.shape, generator=random), torch.randn(last.shape, generator=random, dtype=last.dtype)
+    ((weights[0] * y).sum() + (weights[1].conj() * last).real.sum()).backward()
+    return [y, last, moments.states(), moments.adjoints(), *(tensor.grad for tensor in a)]
+
+reverse = {"reverse": True, "lengths": torch.tensor([0, 4])}
+for n, options in ((3, {}), (3, reverse), (70, {"lengths": torch.tensor([5, 2])})):
+    for got, wanted in zip(everything("triton", n, **options), everything("reference", n, **options), strict=True):
+        assert got.dtype == wanted.dtype
+        assert torch.linalg.vector_norm(got - wanted) <= 1e-5 * torch.linalg.vector_norm(wanted)
+"""
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="needs Triton")
+def test_triton_interpreted_is_the_definition():
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+
+    subprocess.run([sys.executable, "-W", "error", "-c", TRITON], check=True, timeout=300, env=environment)
+
+
+@pytest.mark.skipif(find_spec("triton") is None or torch.cuda.is_available(), reason="needs Triton and no GPU")
+def test_triton_says_that_it_wants_a_gpu():
+    with pytest.raises(UnsupportedError, match="wanted one on CUDA"):
+        diagonal_scan(**problem(SHAPES["plain"]), implementation="triton")
+
+
 BAD = {
+    "lengths of another batch": ({"lengths": torch.tensor([1, 2])}, ShapeError, r"lengths must be \(3,\)"),
+    "lengths too long": ({"lengths": torch.tensor([1, 2, 18])}, ShapeError, "from 0 to 17"),
+    "negative lengths": ({"lengths": torch.tensor([1, 2, -1])}, ShapeError, "from 0 to 17"),
+    "fractional lengths": ({"lengths": torch.tensor([1.0, 2, 3])}, DtypeError, "lengths must be integers"),
+    "D without as many outputs": ({"D": torch.zeros(2, dtype=torch.float64)}, ShapeError, r"D must be \(2,\)"),
     "inputs without batch": ({"inputs": torch.zeros(3, 2)}, ShapeError, r"inputs must be \(batch, length, m\)"),
     "eigenvalues as a matrix": ({"eigenvalues": torch.zeros(5, 5, dtype=torch.complex128)}, ShapeError, "eigenvalues"),
     "B transposed": ({"B": torch.zeros(2, 5, dtype=torch.complex128)}, ShapeError, r"B must be \(5, 2\)"),
