@@ -9,7 +9,7 @@ covectors, move by the transposes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -33,16 +33,19 @@ class Surgery:
     Parameters
     ----------
     parameters
-        The new value of each resized parameter, by its name in the layer.
+        The new value of each resized parameter, by its name in the layer; None for one that there is no more.
     moments
         By the same names: `moments[name](old, power)` is the moment of the new parameter. `old` maps the names of all
         resized parameters to their old moments, since the real and imaginary part of a matrix mix when a complex basis
         changes. Power 1 is a first moment, which moves like a gradient: exactly. Power 2 is a second moment; it moves
         by the squared matrix, as if the entries of the gradient were uncorrelated.
+    attributes
+        Other attributes that change, by their dotted names: the sizes that a module keeps beside its weight.
     """
 
-    parameters: Mapping[str, Tensor]
+    parameters: Mapping[str, Tensor | None]
     moments: Mapping[str, Callable[[Mapping[str, Tensor], int], Tensor]]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -180,7 +180,7 @@ class S4(ChannelLayer):
             "A_imag": A.imag,
             "P": torch.zeros(*poles.shape, 0, 2),
             "B": torch.view_as_real(scaled),
-            "D": torch.as_tensor(system.D)[:, 0, 0],
+            "D": self.D.new_tensor(system.D[:, 0, 0].tolist()),
         } | {name: torch.view_as_real(c.contiguous()) for name, c in zip(("C", "C2"), C.unbind(1), strict=False)}
         for name, value in values.items():
             old = self.get_parameter(name)

@@ -202,7 +202,7 @@ class S4D(ChannelLayer):
             If a pole is on the unit circle or outside.
         """
         poles, B, C = checked_poles(self, system)
-        D = torch.as_tensor(system.D).to(self.D)[:, 0, 0].clone()
+        D = self.D.new_tensor(system.D[:, 0, 0].tolist())
         for name, value in (self._placed(poles, B, C) | {"D": D}).items():
             old = self.get_parameter(name)
             new = nn.Parameter(value.to(old), requires_grad=old.requires_grad)

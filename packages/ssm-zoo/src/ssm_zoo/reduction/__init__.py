@@ -8,9 +8,10 @@ from .evidence import Evidence
 from .ledger import Cut
 from .proposal import Plan, Proposal
 from .reducer import InTrainingReducer
-from .rivals import LAST, AIREPrune, LeadingRemoved, Magnitude, Published, Random
+from .rivals import LAST, AIREPrune, LeadingRemoved, Magnitude, OutputEnergy, Published, Random
 from .schedule import At, Every, Schedule, Warmup, When
 from .selection import LossBudget
+from .surgery import Moments
 from .watching import Plateau, Settled
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "LossBudget",
     "Magnitude",
     "Method",
+    "Moments",
+    "OutputEnergy",
     "Plan",
     "Plateau",
     "Proposal",

@@ -38,7 +38,9 @@ class WhiteNoise:
         """Return the plan of the classical Gramians; the activations play no part."""
         del evidence
         backend = "numba" if find_spec("numba") else "scipy"
-        factors = sg.gramian_factors(adapter.system(), solver=sg.ClosedForm(), backend=backend)
+        system = adapter.system()
+        solver = sg.ClosedForm() if isinstance(system.A, sg.Diagonal) else None
+        factors = sg.gramian_factors(system, solver=solver, backend=backend)
         return adapter.balanced(*factors, has_bound=True)
 
 

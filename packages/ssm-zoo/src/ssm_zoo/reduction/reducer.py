@@ -20,7 +20,7 @@ from .evidence import Evidence, Listener
 from .ledger import Cut, Status, spent
 from .schedule import Schedule, schedule_of
 from .side_by_side import side_by_side
-from .surgery import operate
+from .surgery import Moments, operate
 
 if TYPE_CHECKING:
     from .proposal import Proposal
@@ -58,6 +58,9 @@ class InTrainingReducer:
         Steps between a measurement and its cut, in which a thread works it out while training goes on. The cut projects
         the parameters of its own moment. 0 works it out at once.
 
+    moments
+        What becomes of the optimiser's moments of resized parameters: `ssm_zoo.reduction.Moments`.
+
     Raises
     ------
     OptionError
@@ -89,6 +92,7 @@ class InTrainingReducer:
         limits: Limits | None = None,
         max_sequences: int = 32,
         delay: int = 0,
+        moments: Moments = "transport",
     ) -> None:
         self.adapters: dict[str, Adapter] = {
             name: adapter_for(module) for name, module in model.named_modules() if is_reducible(module)
@@ -105,7 +109,7 @@ class InTrainingReducer:
         self.model, self.optimizer = model, optimizer
         self.schedule, self.selection = schedule_of(schedule), selection
         self.method, self.limits = method_named(balance), limits or Limits()
-        self.delay, self.steps = delay, 0
+        self.delay, self.moments, self.steps = delay, moments, 0
         self.ledger: list[Cut] = []
         self._pending: Pending | None = None
         self._listener = Listener(self.layers, lambda: self._looks_at(self.steps + 1), max_sequences)
@@ -189,7 +193,8 @@ class InTrainingReducer:
     ) -> list[Cut]:
         cuts, proposals = self._proposals(findings, evidence, measured)
         before = _measured(loss)
-        undo = operate([(self.adapters[name].layer, one.surgery) for name, one in proposals.items()], self.optimizer)
+        operations = [(self.adapters[name].layer, one.surgery) for name, one in proposals.items()]
+        undo = operate(operations, self.optimizer, self.moments)
         try:
             after = _measured(loss)
             spectra = dict(zip(proposals, side_by_side(lambda n: self._values(n, evidence[n]), proposals), strict=True))

@@ -28,7 +28,7 @@ def pull_inside(reduced: StateSpace, full: StateSpace, inputs: Tensor) -> StateS
     Parameters
     ----------
     reduced, full
-        Paired diagonal discrete systems; `full` is stable.
+        Discrete systems; `reduced` is paired and diagonal, `full` is stable.
     inputs
         Activations, shape (batch, length, m).
 
@@ -37,7 +37,7 @@ def pull_inside(reduced: StateSpace, full: StateSpace, inputs: Tensor) -> StateS
     StateSpace
         `reduced` with its poles inside the unit circle and the C that comes nearest to the full system's outputs.
     """
-    poles, radius = reduced.A.eigenvalues, np.abs(full.A.eigenvalues).max()
+    poles, radius = reduced.A.eigenvalues, np.abs(full.poles()).max()
     moduli = np.abs(poles)
     stable = replace(reduced, A=Diagonal(np.where(moduli < 1, poles, poles / moduli * radius), paired=True))
     passes = np.split(np.arange(full.outputs), full.outputs // full.inputs)
@@ -49,11 +49,25 @@ def _refit(reduced: StateSpace, full: StateSpace, rows: np.ndarray, inputs: Tens
     """Return the C of one pass of the layer; a bidirectional layer makes two, with the outputs [forward; backward]."""
     slots = reduced.C.shape[1]
     xi = _run(reduced, np.concatenate([np.eye(slots), -1j * np.eye(slots)]), inputs, reverse)  # [Re z; Im z]
-    wanted = _run(full, 2 * full.C[rows], inputs, reverse)
+    wanted = _outputs(full, rows, inputs, reverse)
     C = 2 * np.concatenate([reduced.C[rows].real, -reduced.C[rows].imag], axis=1)
     C = C + np.linalg.lstsq(xi, wanted - xi @ C.T, rcond=_RCOND)[0].T
     real, imag = np.split(C / 2, 2, axis=1)
     return real - 1j * imag
+
+
+def _outputs(full: StateSpace, rows: np.ndarray, inputs: Tensor, reverse: bool) -> np.ndarray:
+    """Return what one pass of the full system adds to D u, (samples, outputs)."""
+    if isinstance(full.A, Diagonal):
+        return _run(full, 2 * full.C[rows], inputs, reverse)
+    u = inputs.cpu().double().numpy()
+    u = u[:, ::-1] if reverse else u
+    late = replace(
+        full, C=full.C[rows], D=np.zeros((len(rows), full.inputs))
+    ).simulate(
+        np.concatenate([u, u[:, :1]], 1)  # a state space reads its state before the input has entered, a layer after
+    )[:, 1:]
+    return (late[:, ::-1] if reverse else late).reshape(-1, len(rows))
 
 
 def _run(system: StateSpace, C: np.ndarray, inputs: Tensor, reverse: bool) -> np.ndarray:

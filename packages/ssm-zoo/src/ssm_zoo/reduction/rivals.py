@@ -37,7 +37,7 @@ class LAST:
     def plan(self, adapter: Adapter, evidence: Evidence) -> Plan:
         """Return the plan of the scores."""
         del evidence
-        poles, gains = _modes_of(adapter.system())
+        poles, gains = cast(Diagonal, adapter.system().A).eigenvalues, adapter.gains()
         return adapter.ranked(gains / (1 - np.abs(poles)))
 
 
@@ -53,7 +53,7 @@ class AIREPrune:
     def plan(self, adapter: Adapter, evidence: Evidence) -> Plan:
         """Return the plan of the scores."""
         del evidence
-        poles, gains = _modes_of(adapter.system())
+        poles, gains = cast(Diagonal, adapter.system().A).eigenvalues, adapter.gains()
         return adapter.ranked(gains**2 / (1 - np.abs(poles) ** 2))
 
 
@@ -64,7 +64,25 @@ class Magnitude:
     def plan(self, adapter: Adapter, evidence: Evidence) -> Plan:
         """Return the plan of the scores."""
         del evidence
-        return adapter.ranked(_modes_of(adapter.system())[1])
+        return adapter.ranked(adapter.gains())
+
+
+@dataclass(frozen=True)
+class OutputEnergy:
+    r"""$P_{ii} Q_{ii}$ with $P = E[\xi \xi^T]$ and $Q$ what states cause at the outputs: the energy of each by itself.
+
+    References
+    ----------
+    Menezes, Kyrillidis, GHOST, arXiv 2602.11408, for Mamba-2: forward statistics times output weights.
+    """
+
+    def plan(self, adapter: Adapter, evidence: Evidence) -> Plan:
+        """Return the plan of the scores."""
+        seen, _ = evidence.split()
+        moments = adapter.state_moments(seen), adapter.output_moments(seen)
+        P, Q = (np.diagonal(moment, axis1=-2, axis2=-1) for moment in moments)
+        energy = P * Q
+        return adapter.ranked(energy.reshape(*energy.shape[:-1], adapter.states_per_slot, -1).sum(-2))
 
 
 @dataclass(frozen=True)
@@ -82,7 +100,8 @@ class Random:
     def plan(self, adapter: Adapter, evidence: Evidence) -> Plan:
         """Return the plan of random scores."""
         del evidence
-        return adapter.ranked(1 - np.random.default_rng([self.seed, adapter.d_state]).random(adapter.d_state))
+        shape = adapter.gains().shape
+        return adapter.ranked(1 - np.random.default_rng([self.seed, adapter.d_state]).random(shape))
 
 
 @dataclass(frozen=True)
@@ -149,8 +168,3 @@ class _PublishedPlan:
         left, right = np.linalg.inv(X) @ T_inverse[:slots], self.T[:, :slots] @ X
         reduced = StateSpace(Diagonal(poles, paired=True), left @ system.B, system.C @ right, system.D, system.dt)
         return Modes(reduced, *slot_maps(left, right), condition=float(np.linalg.cond(X)))
-
-
-def _modes_of(system: StateSpace) -> tuple[Complex[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    gains = np.linalg.norm(system.B, axis=1) * np.linalg.norm(2 * system.C, axis=0)
-    return cast(Diagonal, system.A).eigenvalues, gains

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
 
-from .._errors import UnsupportedError
+from .._errors import UnsupportedError, require
 from ..layers import Surgery
 
 _POWER = {
     "exp_avg": 1,  # Adam, AdamW, Lion
-    "momentum_buffer": 1,  # SGD, RMSprop
+    "momentum_buffer": 1,  # SGD, RMSprop, Muon
     "exp_avg_sq": 2,  # Adam, AdamW
     "max_exp_avg_sq": 2,  # Adam, AdamW with amsgrad
     "square_avg": 2,  # RMSprop
@@ -26,18 +26,28 @@ _POWER = {
 }
 """Optimiser state by name: 1 moves like a gradient, 2 like a squared gradient."""
 
+Moments: TypeAlias = Literal["transport", "mean", "reset", "slice"]
+"""What becomes of an optimiser's moments of resized parameters.
+
+`transport`: first moments move like gradients, second ones by the squared matrix. `mean`: first ones like that, second
+ones become the mean of the old. `reset`: zero. `slice`: the leading entries of the old, whatever states they belonged
+to, as the published code of CompreSSM does.
+"""
+
 
 @dataclass(frozen=True)
 class _Swap:
     module: nn.Module
     name: str
     old: nn.Parameter
-    new: nn.Parameter
+    new: nn.Parameter | None  # None: there is none any more
     state: dict[str, Any] | None  # the optimiser's, for the new parameter
 
 
 def operate(
-    operations: Iterable[tuple[nn.Module, Surgery]], optimizer: torch.optim.Optimizer | None
+    operations: Iterable[tuple[nn.Module, Surgery]],
+    optimizer: torch.optim.Optimizer | None,
+    moments: Moments = "transport",
 ) -> Callable[[], None]:
     """Replace the parameters of all the layers at once, and return the function that undoes it.
 
@@ -49,6 +59,8 @@ def operate(
         Layers, each with its surgery.
     optimizer
         The optimiser that holds the parameters, if there is one.
+    moments
+        What becomes of the optimiser's moments.
 
     Returns
     -------
@@ -59,35 +71,61 @@ def operate(
     ------
     UnsupportedError
         If the optimiser keeps a state for a parameter of which it is not known how it transforms.
+    OptionError
+        If there is no such rule for the moments.
     """
-    swaps = [swap for layer, surgery in operations for swap in _prepare(layer, surgery, optimizer)]
+    require(moments in get_args(Moments), f"got moments={moments!r}, wanted one of: {', '.join(get_args(Moments))}")
+    operations = list(operations)
+    swaps = [swap for layer, surgery in operations for swap in _prepare(layer, surgery, optimizer, moments)]
+    attributes = [(*_place(layer, name), value) for layer, cut in operations for name, value in cut.attributes.items()]
+    before = [(module, name, getattr(module, name, None)) for module, name, _ in attributes]
     states = {} if optimizer is None else {swap.old: optimizer.state.get(swap.old) for swap in swaps}
+    groups = [] if optimizer is None else [list(group["params"]) for group in optimizer.param_groups]
     for swap in swaps:
-        _replace(swap.module, swap.name, swap.old, swap.new, swap.state, optimizer)
+        _replace(swap, optimizer)
+    for module, name, value in attributes:
+        setattr(module, name, value)
 
     def undo() -> None:
+        for module, name, value in reversed(before):
+            setattr(module, name, value)
         for swap in swaps:
-            _replace(swap.module, swap.name, swap.new, swap.old, states.get(swap.old), optimizer)
+            setattr(swap.module, swap.name, swap.old)
+        if optimizer is None:
+            return
+        for group, parameters in zip(optimizer.param_groups, groups, strict=True):
+            group["params"] = parameters
+        for swap in swaps:
+            if swap.new is not None:
+                optimizer.state.pop(swap.new, None)
+            if states[swap.old] is not None:
+                optimizer.state[swap.old] = states[swap.old]
 
     return undo
 
 
-def _prepare(layer: nn.Module, surgery: Surgery, optimizer: torch.optim.Optimizer | None) -> list[_Swap]:
+def _place(layer: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """Return the module that a dotted name belongs to, and its last part."""
+    path, _, leaf = name.rpartition(".")
+    return layer.get_submodule(path), leaf
+
+
+def _prepare(layer: nn.Module, surgery: Surgery, optimizer: torch.optim.Optimizer | None, rule: Moments) -> list[_Swap]:
     olds = {name: layer.get_parameter(name) for name in surgery.parameters}
     states = {name: optimizer.state[old] for name, old in olds.items() if optimizer and old in optimizer.state}
-    moved = _move_moments(olds, states, surgery)
+    moved = _move_moments(olds, states, surgery, rule)
     swaps = []
     for name, old in olds.items():
-        value = surgery.parameters[name].to(device=old.device, dtype=old.dtype)
-        new = nn.Parameter(value, requires_grad=old.requires_grad)
-        new.__dict__.update(old.__dict__)  # _optim, _no_weight_decay and the like
-        path, _, leaf = name.rpartition(".")
-        swaps.append(_Swap(layer.get_submodule(path), leaf, old, new, moved.get(name)))
+        value, new = surgery.parameters[name], None
+        if value is not None:
+            new = nn.Parameter(value.to(device=old.device, dtype=old.dtype), requires_grad=old.requires_grad)
+            new.__dict__.update(old.__dict__)  # _optim, _no_weight_decay and the like
+        swaps.append(_Swap(*_place(layer, name), old, new, moved.get(name)))
     return swaps
 
 
 def _move_moments(
-    olds: dict[str, nn.Parameter], states: dict[str, dict[str, Any]], surgery: Surgery
+    olds: dict[str, nn.Parameter], states: dict[str, dict[str, Any]], surgery: Surgery, rule: Moments
 ) -> dict[str, dict[str, Any]]:
     """Return the state of each new parameter; moments move together, since real and imaginary parts mix."""
     moved: dict[str, dict[str, Any]] = {name: dict(state) for name, state in states.items()}
@@ -95,34 +133,44 @@ def _move_moments(
         key
         for name, state in states.items()
         for key, entry in state.items()
-        if isinstance(entry, Tensor) and entry.shape == olds[name].shape
+        if isinstance(entry, Tensor) and entry.shape == olds[name].shape and entry.ndim > 0
     }
     for key in keys:
         if key not in _POWER:
             msg = (
                 f"the optimiser keeps {key!r} for each parameter, and it is not known how that follows a change of "
-                f"basis; want one of {', '.join(_POWER)}: SGD, Adam, AdamW, RMSprop, Adagrad, Lion"
+                f"basis; want one of {', '.join(_POWER)}: SGD, Adam, AdamW, RMSprop, Adagrad, Lion, Muon"
             )
             raise UnsupportedError(msg)
-        moments = {name: states.get(name, {}).get(key, torch.zeros_like(old)) for name, old in olds.items()}
+        found = {name: states.get(name, {}).get(key, torch.zeros_like(old)) for name, old in olds.items()}
         for name in states:
-            moved[name][key] = surgery.moments[name](moments, _POWER[key]).to(moments[name])
+            new = surgery.parameters[name]
+            if new is not None:
+                moved[name][key] = _moment(name, found, new, surgery, _POWER[key], rule).to(found[name])
     return moved
 
 
-def _replace(
-    module: nn.Module,
-    name: str,
-    old: nn.Parameter,
-    new: nn.Parameter,
-    state: dict[str, Any] | None,
-    optimizer: torch.optim.Optimizer | None,
-) -> None:
-    setattr(module, name, new)
+def _moment(name: str, old: dict[str, Tensor], new: Tensor, surgery: Surgery, power: int, rule: Moments) -> Tensor:
+    if rule == "transport" or (rule == "mean" and power == 1):
+        return surgery.moments[name](old, power)
+    if rule == "slice":
+        return old[name][tuple(slice(size) for size in new.shape)].clone()
+    return torch.full(new.shape, float(old[name].mean()) if rule == "mean" else 0.0)
+
+
+def _replace(swap: _Swap, optimizer: torch.optim.Optimizer | None) -> None:
+    if swap.new is None:
+        delattr(swap.module, swap.name)
+    else:
+        setattr(swap.module, swap.name, swap.new)
     if optimizer is None:
         return
     for group in optimizer.param_groups:
-        group["params"] = [new if p is old else p for p in group["params"]]
-    optimizer.state.pop(old, None)
-    if state is not None:
-        optimizer.state[new] = state
+        group["params"] = [
+            swap.new if parameter is swap.old else parameter
+            for parameter in group["params"]
+            if not (parameter is swap.old and swap.new is None)
+        ]
+    optimizer.state.pop(swap.old, None)
+    if swap.state is not None and swap.new is not None:
+        optimizer.state[swap.new] = swap.state

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+import copy
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 from torch import nn
-from torch.func import functional_call
 
 import ssm_balance as sb
 import ssm_gramians as sg
 from ssm_gramians import Diagonal, StateSpace
 
 from ..._errors import ReductionError
+from ...layers import gather_moments
 from ..certificate import Certificate
 from ..modes import Balanced, Modes, ModesPlan, Ranked
 from ..proposal import Proposal
 from ..refit import pull_inside
+from ..surgery import operate
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ...layers import Reducible
+    from ...layers import Reducible, Surgery
     from ..evidence import Evidence
     from ..proposal import Plan
+    from .protocol import Adapter
 
 
 class DiagonalAdapter:
@@ -67,6 +70,11 @@ class DiagonalAdapter:
         A, B, C, D = (matrix.cpu().numpy() for matrix in (system.A.eigenvalues, system.B, system.C, system.D))
         return StateSpace(Diagonal(A, paired=True), B, C, D, dt=system.dt)
 
+    def gains(self) -> np.ndarray:
+        r"""Return $\|c_i\| \|b_i\|$ of every mode."""
+        system = self.system()
+        return np.linalg.norm(system.B, axis=-1) * np.linalg.norm(2 * system.C, axis=-2)
+
     def state_moments(self, evidence: Evidence) -> np.ndarray:
         r"""Return $E[\xi \xi^T]$."""
         if evidence.lengths is None:
@@ -102,13 +110,12 @@ class DiagonalAdapter:
         if radius >= 1:
             reduced = pull_inside(reduced, system, seen.inputs)
         surgery = self._reducible.surgery(reduced, modes.left, modes.right)
-        certificate = self._certificate(modes, system, reduced, radius, surgery.parameters, probe)
+        certificate = self._certificate(modes, system, reduced, radius, surgery, probe)
         return Proposal(modes.left.shape[-1], surgery, certificate)
 
-    def outputs(self, evidence: Evidence, parameters: dict[str, Any] | None = None) -> Tensor:
+    def outputs(self, evidence: Evidence) -> Tensor:
         """Return the layer's outputs."""
-        options = dict(evidence.options)
-        return functional_call(self.layer, parameters or {}, (evidence.inputs,), options)
+        return self.layer(evidence.inputs, **dict(evidence.options))
 
     @property
     def _reducible(self) -> Reducible:
@@ -120,21 +127,19 @@ class DiagonalAdapter:
         system: StateSpace,
         reduced: StateSpace,
         radius: float,
-        parameters: Any,
+        surgery: Surgery,
         probe: Evidence,
     ) -> Certificate:
         return Certificate(
             error_bound=modes.bound,
             hinf_error=sb.estimate_peak_gain(sb.difference(system, reduced))[0],
-            output_error=output_error(self, dict(parameters), probe),
+            output_error=output_error(self, surgery, probe),
             condition=modes.condition,
             spectral_radius=radius,
         )
 
     def _gathered(self, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
         """Run the layer once more, forward and with the gradients backward, and return both moments."""
-        from ...layers import gather_moments
-
         with torch.enable_grad(), gather_moments(self.layer) as gathered:
             y = self.outputs(evidence)
             (moments,) = gathered.values()
@@ -144,9 +149,11 @@ class DiagonalAdapter:
         return moments.states().cpu().numpy(), moments.adjoints().cpu().numpy()
 
 
-def output_error(adapter: Any, parameters: dict[str, Any], probe: Evidence) -> float:
+def output_error(adapter: Adapter, surgery: Surgery, probe: Evidence) -> float:
     """Return the root-mean-square change of the layer's outputs on the probe, relative to the outputs."""
+    twin = copy.copy(adapter)
+    twin.layer = copy.deepcopy(adapter.layer)
+    operate([(twin.layer, surgery)], None)
     with torch.no_grad():
-        before = adapter.outputs(probe)
-        after = adapter.outputs(probe, parameters)
+        before, after = adapter.outputs(probe), twin.outputs(probe)
     return float((after - before).double().norm() / before.double().norm())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import nn
+    from torch import Tensor, nn
 
     from ssm_gramians import StateSpace
 
@@ -38,6 +38,10 @@ class Adapter(Protocol):
         """Return the layer's map in NumPy; raise `UnsupportedError` if it is not linear and time-invariant."""
         ...
 
+    def gains(self) -> np.ndarray:
+        r"""Return how large the parameters of each slot are, $\|c_i\| \|b_i\|$."""
+        ...
+
     def state_moments(self, evidence: Evidence) -> np.ndarray:
         r"""Return $E[\xi \xi^T]$ over real steps, float64."""
         ...
@@ -62,6 +66,6 @@ class Adapter(Protocol):
         """Work out the cut of the layer as it is now."""
         ...
 
-    def outputs(self, evidence: Evidence, parameters: dict[str, Any] | None = None) -> Any:
-        """Return the layer's outputs for the inputs in the evidence, with other parameters if they are given."""
+    def outputs(self, evidence: Evidence) -> Tensor:
+        """Return the layer's outputs for the inputs in the evidence."""
         ...

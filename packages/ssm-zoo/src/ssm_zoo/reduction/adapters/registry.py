@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..._errors import UnsupportedError
-from ...layers import Reducible
+from ...layers import S4, S4D, Mamba, Reducible
+from .channel import ChannelAdapter
 from .diagonal import DiagonalAdapter
+from .mamba import MambaAdapter
+from .s4 import S4Adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
     from .protocol import Adapter
 
 _REGISTERED: list[tuple[Callable[[nn.Module], bool], Callable[[nn.Module], Adapter]]] = [
+    (lambda module: isinstance(module, Mamba), MambaAdapter),
+    (lambda module: isinstance(module, S4), S4Adapter),
+    (lambda module: isinstance(module, S4D), ChannelAdapter),
     (lambda module: isinstance(module, Reducible), DiagonalAdapter),
 ]
 
