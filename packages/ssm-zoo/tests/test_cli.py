@@ -144,3 +144,68 @@ def test_version_is_that_of_the_package(quick):
 
     assert done.exit_code == 0
     assert re.fullmatch(r"ssm-zoo \d+\.\d+\.\d+\S*\n", done.output)
+
+
+# Language models
+
+
+BYTES = ["train", "--task", "bytes", "--layer", "lru,s5", "--d-state", "4", "--d-model", "8", "--length", "32",
+         "--batch-size", "2", "--steps", "3", "--threads", "1", "--out", "here"]  # fmt: skip
+
+
+@pytest.fixture
+def trained(quick, monkeypatch, tmp_path):
+    (tmp_path / "library").mkdir()
+    for k in range(60):
+        (tmp_path / "library" / f"m{k}.py").write_text(f"x = {k}\n" * 20)
+    monkeypatch.setattr("ssm_zoo.tasks.bytes.library", lambda: tmp_path / "library")
+    return quick(*BYTES), quick
+
+
+def test_a_run_on_a_text_shows_bits_per_byte_and_a_sample(trained, tmp_path):
+    done, _ = trained
+
+    assert done.exit_code == 0, done.output
+    assert re.search(r"step 3/3  bits per byte \d\.\d+  states 4\+4", done.output)
+    assert re.search(r"step 3  held-out bits per byte \d\.\d{3}\n  │ def ", done.output)
+    assert "test bits per byte" in done.output
+    assert json.loads((tmp_path / "here" / "model" / "config.json").read_text())["layer"] == ["lru", "s5"]
+
+
+def test_a_trained_model_writes_the_same_text_for_the_same_seed(trained):
+    _, invoke = trained
+    command = ("generate", "here", "--prompt", "import ", "--max-new-tokens", "12")
+
+    first, again, other = invoke(*command), invoke(*command), invoke(*command, "--seed", "1")
+
+    assert first.exit_code == 0, first.output
+    assert first.output.startswith("import ")
+    assert first.output == again.output != other.output
+    assert invoke("generate", "here/model", *command[2:]).output == first.output
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["here", "--temperature", "0"], 2, "temperature=0.0"),
+        (["here", "--prompt", ""], 2, "empty prompt"),
+        (["nowhere"], 1, "holds no model"),
+    ],
+)
+def test_a_bad_option_of_generate_is_a_message_and_no_traceback(trained, options, code, message):
+    _, invoke = trained
+
+    done = invoke("generate", *options)
+
+    assert done.exit_code == code
+    assert message in done.output
+    assert "Traceback" not in done.output
+
+
+def test_a_run_that_is_not_finished_has_nothing_to_say_yet(quick, tmp_path):
+    (tmp_path / "metrics.jsonl").touch()
+
+    done = quick("generate", str(tmp_path))
+
+    assert done.exit_code == 1
+    assert "not finished" in done.output

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from ssm_zoo import plots
+from ssm_zoo.tasks import BITS_PER_BYTE
 
 
 def metrics(steps=3, d_state=8):
@@ -70,3 +71,28 @@ def test_a_summary_is_written_as_png(tmp_path, seeds):
 
     assert file.read_bytes().startswith(b"\x89PNG")
     assert file.stat().st_size > 10_000
+
+
+def text_metrics():
+    return [
+        {"step": k, "elapsed": float(k), "loss": 2.0 / k, "accuracy": 0.1, "eval_loss": 1.0 / k if k % 2 else None,
+         "eval_accuracy": 0.1, "d_state": [16, 16], "seconds_per_step": 0.1}
+        for k in range(1, 5)
+    ]  # fmt: skip
+
+
+def test_learning_a_text_shows_bits_of_batches_and_held_out_text():
+    (panel,) = panels(plots.learning({"run": [text_metrics()]}, BITS_PER_BYTE))
+
+    batches, held_out = panel.get_lines()
+    np.testing.assert_allclose(batches.get_ydata(), 2 / np.log(2) / np.arange(1, 5))
+    np.testing.assert_allclose(held_out.get_xydata(), [[1, 1 / np.log(2)], [3, 1 / np.log(2) / 3]])
+    assert [text.get_text() for text in panel.get_legend().get_texts()] == ["training batches", "held out"]
+    assert panel.get_ylabel() == "bits per byte"
+
+
+def test_learning_a_text_shows_the_states_if_they_change():
+    metrics = text_metrics()
+    metrics[-1]["d_state"] = [8, 8]
+
+    assert len(panels(plots.learning({"run": [metrics]}, BITS_PER_BYTE))) == 2

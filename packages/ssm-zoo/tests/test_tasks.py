@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from ssm_zoo._errors import DataError, OptionError, ShapeError
-from ssm_zoo.tasks import Split, Task, load_task, smnist
+from ssm_zoo.tasks import ACCURACY, BITS_PER_BYTE, Split, Task, Text, load_task, score_of, smnist
 from ssm_zoo.tasks._cache import fetch
+from ssm_zoo.tasks.bytes import text_of
+from ssm_zoo.tasks.text import windows
 
 CONTENT = b"sixteen letters!" * 9
 SMNIST = importlib.import_module("ssm_zoo.tasks.smnist")  # the function of this name hides the module
@@ -93,6 +95,101 @@ def test_the_split_of_digits_never_changes():
 def test_an_unknown_task_is_an_error():
     with pytest.raises(OptionError, match="wanted one of: digits, smnist"):
         load_task("cifar")
+
+
+# Texts
+
+
+def counting_text(size=1000, length=8):
+    text = (torch.arange(size) % 251).to(torch.uint8)
+    split = windows(text[:100], length, 10)
+    return Text("counting", length, text, split, split)
+
+
+def test_every_byte_is_foretold_from_the_one_before():
+    inputs, labels = counting_text().batch(0, 5, seed=0)
+
+    assert inputs.shape == labels.shape == (5, 8)
+    assert torch.equal((inputs + 1) % 251, labels)
+
+
+def test_a_batch_of_a_text_depends_on_its_arguments_alone():
+    backwards = {step: counting_text().batch(step, 3, seed=5).inputs for step in reversed(range(10))}
+
+    for step in range(10):
+        assert torch.equal(counting_text().batch(step, 3, seed=5).inputs, backwards[step])
+    assert not torch.equal(backwards[0], backwards[1])
+
+
+def test_windows_lie_side_by_side_and_are_spread_over_the_text():
+    text = torch.arange(101)
+
+    all_of_them, some = windows(text, 10, 99), windows(text, 10, 5)
+
+    assert torch.equal(all_of_them.inputs.flatten(), torch.arange(100))
+    assert torch.equal(all_of_them.labels.flatten(), torch.arange(1, 101))
+    assert some.inputs[:, 0].tolist() == [0, 20, 40, 60, 80]
+
+
+@pytest.mark.parametrize("length", [0, 1000])
+def test_a_text_shorter_than_a_window_is_an_error(length):
+    with pytest.raises((OptionError, ShapeError), match="got"):
+        Text("short", length, torch.zeros(1000, dtype=torch.uint8), *[Split(torch.zeros(1, 1), torch.zeros(1, 1))] * 2)
+
+
+@pytest.fixture
+def library(tmp_path):
+    names = [f"m{k}.py" for k in range(60)] + ["test/test_a.py", "site-packages/b.py", "_sysconfigdata_x.py", "c.txt"]
+    for name in reversed(names):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(f"# {name}\r\nx = 1\n".encode())
+    return tmp_path
+
+
+def test_sources_are_read_in_the_order_of_their_names_without_tests_and_foreign_packages(library):
+    text = bytes(text_of(library, 4).train.tolist())
+
+    files = text.removesuffix(b"\0").split(b"\0")
+    assert files == sorted(files)
+    assert 40 <= len(files) < 60
+    assert all(file.startswith(b"# m") and file.endswith(b"x = 1\n") for file in files)
+    assert b"\r" not in text
+
+
+def test_splits_share_no_file_and_do_not_depend_on_the_other_files(library):
+    before = bytes(text_of(library, 4).train.tolist()).split(b"\0")
+    (library / "m7777.py").write_bytes(b"# new\n")
+
+    after = bytes(text_of(library, 4).train.tolist()).split(b"\0")
+
+    assert set(before) - set(after) == set()
+    assert len(set(before)) == len(before)
+
+
+def test_a_folder_with_few_sources_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="too few Python sources"):
+        text_of(tmp_path, 4)
+
+
+def test_the_library_of_this_python_is_large_enough():
+    task = load_task("bytes", length=64)
+
+    assert len(task.train) > 1_000_000
+    assert task.validation.inputs.shape == (200, 64)
+    assert task.train.max() <= 255
+    assert task.fingerprint == load_task("bytes", seed=3, length=64).fingerprint
+
+
+def test_a_task_with_a_length_of_its_own_takes_no_other():
+    with pytest.raises(OptionError, match="length of their own"):
+        load_task("digits", length=32)
+
+
+def test_scores_have_the_units_that_people_use():
+    assert score_of("digits").of({"accuracy": 0.5}) == 50
+    assert score_of("bytes").of({"eval_loss": np.log(2)}, "eval_") == pytest.approx(1)
+    assert score_of("bytes").of({"eval_loss": None}, "eval_") is None
+    assert (ACCURACY.text(51.26), BITS_PER_BYTE.text(2.0)) == ("51.3 %", "2.000")
 
 
 # The loader, on files of the official format made here

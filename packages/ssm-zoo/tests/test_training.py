@@ -8,10 +8,12 @@ import torch
 
 from ssm_zoo import plots
 from ssm_zoo._errors import OptionError, RunError
-from ssm_zoo.models import SequenceClassifier
-from ssm_zoo.tasks import load_task
-from ssm_zoo.training import Comparison, RunFolder, RunResult, TrainConfig, compare, evaluate, train
+from ssm_zoo.models import LanguageModel, LanguageModelConfig, SequenceClassifier
+from ssm_zoo.tasks import Text, load_task
+from ssm_zoo.tasks.text import windows
+from ssm_zoo.training import Comparison, RunFolder, RunResult, TrainConfig, compare, evaluate, train, write
 from ssm_zoo.training.loop import _uninterrupted
+from ssm_zoo.training.sample import readable
 
 CUT_STEPS = (20, 40)
 CONFIG = TrainConfig(
@@ -247,6 +249,110 @@ def test_evaluation_keeps_the_mode_and_does_not_depend_on_the_batch_size():
 
     assert model.training
     assert results[0] == pytest.approx(results[1], rel=1e-5)
+
+
+# Texts
+
+
+@pytest.fixture(scope="module")
+def text():
+    letters = torch.tensor(list(b"def f(x):\n    return x\n\n\n" * 60), dtype=torch.uint8)
+    return Text("bytes", 16, letters, windows(letters, 16, 20), windows(letters, 16, 7))
+
+
+@pytest.fixture
+def on_a_small_text(monkeypatch, text):
+    monkeypatch.setattr("ssm_zoo.training.loop.load_task", lambda *_: text)
+    monkeypatch.setattr("ssm_zoo.training.sample.LENGTH", 20)
+
+
+TEXT = TrainConfig.preset(
+    "bytes", layer=("lru", "s5"), d_model=8, d_state=4, length=16, batch_size=4, steps=30, log_every=4, eval_every=12,
+    checkpoint_every=10, threads=1,
+)  # fmt: skip
+
+
+def of_text(folder):
+    run = RunFolder(folder)
+    tensors = LanguageModel.from_pretrained(run.model).state_dict()
+    return timeless(run.lines()), (folder / "samples.txt").read_text(), tensors
+
+
+def test_a_run_on_a_text_learns_and_shows_what_it_writes(on_a_small_text, tmp_path, text):
+    events = []
+
+    result = train(TEXT, tmp_path, progress=events.append)
+
+    losses = [line["eval_loss"] for line in RunFolder(tmp_path).lines() if line["eval_loss"] is not None]
+    assert losses[-1] < losses[0]
+    assert result.test_loss == pytest.approx(evaluate(LanguageModel.from_pretrained(tmp_path / "model"), text.test)[0])
+    assert [event.step for event in events if event.line and "sample" in event.line] == [12, 24, 30]
+    samples = (tmp_path / "samples.txt").read_text()
+    assert samples.count("step ") >= 3
+    assert "\n\ndef " in samples
+
+
+@pytest.mark.parametrize("step", [3, 12, 25, 30])
+@pytest.mark.parametrize("error", [KilledError(), KeyboardInterrupt()], ids=["killed", "ctrl-c"])
+def test_a_run_on_a_text_that_was_stopped_goes_on_to_the_same_result(on_a_small_text, tmp_path, step, error):
+    train(TEXT, tmp_path / "whole")
+    with pytest.raises(type(error)):
+        train(TEXT, tmp_path / "stopped", progress=stop_at(step, error))
+
+    train(TEXT, tmp_path / "stopped")
+
+    lines, samples, tensors = of_text(tmp_path / "stopped")
+    wanted_lines, wanted_samples, wanted_tensors = of_text(tmp_path / "whole")
+    assert lines == wanted_lines
+    assert samples == wanted_samples
+    assert all(torch.equal(tensors[name], wanted_tensors[name]) for name in wanted_tensors)
+
+
+def test_a_run_does_not_go_on_with_another_text(on_a_small_text, tmp_path, text, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        train(TEXT, tmp_path, progress=stop_at(5, KeyboardInterrupt()))
+    monkeypatch.setattr("ssm_zoo.training.loop.load_task", lambda *_: replace(text, train=text.train + 1))
+
+    with pytest.raises(RunError, match="not the one that the run began with"):
+        train(TEXT, tmp_path)
+
+
+def test_a_language_model_is_reduced_while_it_trains(on_a_small_text, tmp_path):
+    config = replace(TEXT, layer="lru", d_state=6, cuts=1, cut_fraction=0.5, energy=None, order=3)
+
+    result = train(config, tmp_path)
+
+    assert max(result.d_state) < 6
+    assert LanguageModel.from_pretrained(tmp_path / "model").config.states == result.d_state
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"norm": "batch"}, "sees the rest of the sequence"),
+        ({"bidirectional": True}, "does not see the next token"),
+        ({"length": 0}, "length=0"),
+        ({"task": "digits"}, "length=16 for digits"),
+        ({"layer": ("lru", "lstm")}, "'lstm'"),
+    ],
+)
+def test_an_option_that_does_not_fit_a_text_is_an_error(change, message):
+    with pytest.raises(OptionError, match=message):
+        replace(TEXT, **change)
+
+
+def test_what_a_terminal_would_obey_is_not_shown():
+    assert readable("a\x1b[31m\tb\r\n\u202ec") == "a\ufffd[31m\tb\ufffd\n\ufffdc"
+
+
+def test_writing_begins_with_the_prompt_and_joins_split_characters(text):
+    torch.manual_seed(0)
+    model = LanguageModel(LanguageModelConfig(vocab_size=256, layer="lru", d_model=4, d_state=2))
+
+    pieces = list(write(model, "é", 12, torch.Generator().manual_seed(0)))
+
+    assert pieces[0] == "é"
+    assert len(pieces) == 14
 
 
 # Comparisons

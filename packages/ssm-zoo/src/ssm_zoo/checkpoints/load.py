@@ -54,11 +54,9 @@ def load_checkpoint(source: str | Path | Mapping[str, Any], *, prefix: str | Non
     UnsupportedError
         If the model has parts that this package has not.
     """
-    if isinstance(source, Mapping):
-        tensors, known = dict(flat(source)), {}
-    else:
-        tensors, known = read_folder(Path(source))
-    known |= config
+    stored: tuple[Tensors, dict[str, Any]]
+    stored = (dict(flat(source)), {}) if isinstance(source, Mapping) else read_folder(Path(source))
+    tensors, known = stored[0], stored[1] | config
     found: dict[str, tuple[Any, Tensors]] = {}
     for path in _paths(tensors, prefix):
         inside = any(not outer or path.startswith(f"{outer}.") for outer in found)

@@ -54,8 +54,8 @@ def _read_s4(tensors: Tensors, config: dict[str, Any]) -> Layer:
     C = torch.view_as_complex(kernel["C"][0].contiguous())
     values = {"log_dt": kernel["inv_dt"][:, 0], "log_A_real": A[0], "A_imag": -A[1], "D": tensors["D"][0]}
     if "P" not in kernel:
-        layer = S4D(H, n, discretization=config.get("disc", "zoh"))
-        return _loaded(layer, values | {"C": torch.view_as_real(B * C)})
+        diagonal = S4D(H, n, discretization=config.get("disc", "zoh"))
+        return _loaded(diagonal, values | {"C": torch.view_as_real(B * C)})
     P = kernel["P"].repeat(1, H // kernel["P"].shape[1], 1, 1).permute(1, 2, 0, 3)  # (H, n, r, 2)
     system = _transition(torch.complex(-A[0].exp(), -A[1]), P, values["log_dt"].exp())
     C = _untruncated(C, system, int(kernel.get("l_kernel", torch.tensor(0))))

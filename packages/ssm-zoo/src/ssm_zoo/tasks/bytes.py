@@ -40,7 +40,12 @@ def stdlib_bytes(seed: int = 0, length: int = 256) -> Text:
     DataError
         If this Python carries no sources along.
     """
-    return text_of(Path(sysconfig.get_paths()["stdlib"]), length)
+    return text_of(library(), length)
+
+
+def library() -> Path:
+    """Return the folder of the standard library."""
+    return Path(sysconfig.get_paths()["stdlib"])
 
 
 def text_of(folder: Path, length: int) -> Text:

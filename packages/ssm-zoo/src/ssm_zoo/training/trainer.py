@@ -142,7 +142,7 @@ class Trainer:
 
     def line(self) -> dict[str, Any]:
         """Return the line of the metrics for the steps since the last one."""
-        line = {
+        line: dict[str, Any] = {
             "step": self.step,
             "loss": statistics.fmean(self.window.loss),
             "accuracy": statistics.fmean(self.window.accuracy),
@@ -155,7 +155,7 @@ class Trainer:
         if self.step % self.config.eval_every == 0 or self.step == self.config.steps:
             some = Split(*(tensor[:MONITORED] for tensor in self.task.monitor))
             line["eval_loss"], line["eval_accuracy"] = evaluate(self.model, some)
-            if isinstance(self.task, Text):
+            if isinstance(self.task, Text) and isinstance(self.model, LanguageModel):
                 line["sample"] = sample(self.model, self.task, seed_of(self.config.seed, self.step))
         return line
 
