@@ -1,11 +1,14 @@
 """Both layers: one map, whether it is run at once, in pieces, step by step, or as the system that is reduced."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 
 from ssm_gramians import Diagonal, InstabilityError, StateSpace, controllability_gramian
 from ssm_zoo._errors import DtypeError, OptionError, ReductionError, ShapeError, UnsupportedError
-from ssm_zoo.layers import LRU, S5, Reducible
+from ssm_zoo.layers import LRU, S5, Reducible, gather_moments
 from ssm_zoo.scan import available_scans
 
 LAYERS = {
@@ -366,6 +369,237 @@ def test_surgery_arguments_that_do_not_fit_are_named(make):
         layer.surgery(system, left, right * torch.nan)
     with pytest.raises(ShapeError, match="paired"):
         layer.surgery(system.to_dense(), left, right)
+
+
+# Padding
+
+
+@pytest.mark.parametrize("bidirectional", DIRECTIONS.values(), ids=DIRECTIONS)
+@pytest.mark.parametrize("padding", ["right", "left"])
+def test_padding_is_as_if_it_were_not_there(make, x, padding, bidirectional):
+    layer, x = make(bidirectional=bidirectional).double(), x.double()
+    lengths = [50, 1, 0, 33]
+    real = [slice(0, n) if padding == "right" else slice(50 - n, None) for n in lengths]
+    padded = torch.full_like(x, torch.nan)
+    for b, steps in enumerate(real):
+        padded[b, steps] = x[b, steps]
+    options = {} if bidirectional else {"return_state": True}
+
+    results = layer(padded, lengths=torch.tensor(lengths), padding=padding, **options)
+    y, last = (results, None) if bidirectional else results
+    y.square().sum().backward()
+
+    assert all(value.grad.isfinite().all() for value in layer.parameters())
+    for b, steps in enumerate(real):
+        alone = layer(x[b : b + 1, steps], **options)
+        torch.testing.assert_close(y[b, steps], (alone if bidirectional else alone[0])[0])
+        assert y[b].count_nonzero() == lengths[b] * 3
+        if not bidirectional:
+            torch.testing.assert_close(last[b], alone[1][0])
+
+
+# Steps without gradients
+
+
+@pytest.mark.parametrize("batch", [1, 3, 40])
+def test_steps_without_gradients_are_the_same_steps(make, batch):
+    layer = make()
+    x = torch.randn(9, batch, 3, generator=torch.Generator().manual_seed(1))
+    state = wanted_state = layer.init_state(batch)
+
+    for x_t in x:
+        before, wanted_state = state.clone(), layer.step(x_t, wanted_state)[1].detach()
+        with torch.no_grad():
+            y, new = layer.step(x_t, state)
+
+        torch.testing.assert_close(y, layer.step(x_t, state)[0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(new, wanted_state, rtol=1e-4, atol=1e-5)
+        assert torch.equal(state, before)
+        state = new
+
+
+def test_a_step_sees_every_change_of_the_parameters(make):
+    layer, other = make(), make()
+    x_t, state = torch.ones(1, 3), layer.init_state(1)
+
+    def assert_current():
+        torch.testing.assert_close(layer.step(x_t, state)[0], layer(x_t[:, None])[:, 0], rtol=1e-4, atol=1e-5)
+
+    with torch.no_grad():
+        assert_current()
+        for value in layer.parameters():
+            value.data.mul_(1.25)  # behind autograd's back: no version counts it
+        assert_current()
+        layer.load_state_dict(other.state_dict())
+        assert_current()
+        for name, value in layer.named_parameters():
+            setattr(layer, name, torch.nn.Parameter(value * 0.75))
+        assert_current()
+        for value in layer.parameters():
+            value.data = value.data * 1.1
+        assert_current()
+        layer.D.data = layer.D.data.double()
+        layer.double()
+        assert layer.step(x_t.double(), layer.init_state(1))[0].dtype == torch.float64
+
+
+def test_a_copy_and_a_pickle_step_on_their_own(make):
+    layer = make()
+    x_t, state = torch.ones(1, 3), layer.init_state(1)
+    with torch.no_grad():
+        wanted = layer.step(x_t, state)[0]
+
+        for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+            layer.D.data.add_(1)
+            assert torch.equal(twin.step(x_t, state)[0], wanted)
+
+
+def test_a_step_that_does_not_fit_is_named(make):
+    layer = make()
+
+    with torch.no_grad():
+        layer.step(torch.ones(1, 3), layer.init_state(1))
+        with pytest.raises(ShapeError, match="wanted"):
+            layer.step(torch.ones(1, 2), layer.init_state(1))
+        with pytest.raises(ShapeError, match="state must be"):
+            layer.step(torch.ones(1, 3), layer.init_state(2))
+        with pytest.raises(DtypeError, match=r"torch\.float64"):
+            layer.step(torch.ones(1, 3).double(), layer.init_state(1))
+
+
+def test_a_nan_in_a_pole_comes_out_of_a_step(make):
+    layer = make()
+
+    with torch.no_grad():
+        layer.get_parameter(layer.POLES[0])[0] = torch.nan
+        y, _ = layer.step(torch.ones(1, 3), layer.init_state(1))
+
+    assert y.isnan().all()
+
+
+# Moments
+
+
+@pytest.mark.parametrize("bidirectional", DIRECTIONS.values(), ids=DIRECTIONS)
+def test_gathered_moments_of_states_are_the_second_moment(make, x, bidirectional):
+    layer = make(bidirectional=bidirectional).double()
+    lengths = torch.tensor([50, 20, 1, 0])
+
+    with gather_moments(torch.nn.ModuleDict({"layer": layer})) as moments:
+        layer(x.double(), lengths=lengths).sum().backward()
+
+    wanted = layer.second_moment(x, lengths)
+    torch.testing.assert_close(moments["layer"].states(), wanted)
+    assert torch.linalg.eigvalsh(moments["layer"].adjoints())[-1] > 0
+    assert layer.moments is None
+
+
+def test_moments_are_gathered_inside_only_and_over_all_passes(make, x):
+    layer = make()
+
+    with gather_moments(layer) as moments:
+        layer(x)
+        layer(x)
+    layer(x)
+
+    assert moments[""].count == 2 * 4 * 50
+    with pytest.raises(ReductionError, match="backward pass"):
+        moments[""].adjoints()
+    with pytest.raises(UnsupportedError, match="no layer of Linear"), gather_moments(torch.nn.Linear(2, 2)):
+        pass
+
+
+# The layer of a system
+
+
+@pytest.mark.parametrize("bidirectional", DIRECTIONS.values(), ids=DIRECTIONS)
+def test_a_layer_becomes_the_layer_of_a_system(make, x, bidirectional):
+    layer, other = make(bidirectional=bidirectional), make(bidirectional=bidirectional)
+    other.load_state_dict(layer.state_dict())
+    for value in other.parameters():
+        torch.nn.init.normal_(value, std=0.3) if value.ndim > 1 else value.data.mul_(0.9)
+    _, _, t, perm = slot_map(layer.d_state, keep=(layer.d_state + 1) // 2)
+    smaller = moved(other.system(), t, perm)
+
+    other.load_system(layer.system())
+    torch.testing.assert_close(other(x), layer(x), rtol=1e-4, atol=2e-5)
+    layer.load_system(smaller)
+
+    assert layer.d_state == len(perm)
+    got = layer.system()
+    torch.testing.assert_close(got.A.eigenvalues, smaller.A.eigenvalues, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(got.D, smaller.D)
+    torch.testing.assert_close(
+        got.C.mT[:, None] * got.B[:, :, None], smaller.C.mT[:, None] * smaller.B[:, :, None], rtol=1e-3, atol=1e-4
+    )
+
+
+def test_loading_a_system_keeps_what_is_known_of_the_parameters(make):
+    layer = make()
+    layer.D.requires_grad_(False)
+
+    layer.load_system(layer.system())
+
+    assert not layer.D.requires_grad
+    assert layer.get_parameter(layer.POLES[0])._optim == {"weight_decay": 0.0}
+
+
+def test_a_system_that_does_not_fit_is_refused_and_nothing_changed(make):
+    layer = make()
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    full, unstable = layer.system(), layer.system()
+    full.D[0, 1] = 1
+    unstable.A.eigenvalues[0] = 1.5
+
+    with pytest.raises(ShapeError, match="off its diagonal"):
+        layer.load_system(full)
+    with pytest.raises(InstabilityError, match="unit circle"):
+        layer.load_system(unstable)
+    with pytest.raises(ShapeError, match="paired"):
+        layer.load_system(layer.system().to_dense())
+
+    assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
+
+
+# What trainers and users look at
+
+
+def test_parameters_say_that_they_want_no_weight_decay(make):
+    layer = make()
+
+    marked = {name for name, value in layer.named_parameters() if getattr(value, "_no_weight_decay", False)}
+    slowed = {name for name, value in layer.named_parameters() if hasattr(value, "_optim")}
+
+    assert marked == {name for name, _ in layer.named_parameters() if not name.startswith("C")}
+    assert slowed == marked - {"D"}
+
+
+def test_precision_and_device_are_those_asked_for(make, x):
+    assert {value.dtype for value in make(dtype=torch.float64).parameters()} == {torch.float64}
+    assert {value.device.type for value in make(device="meta").parameters()} == {"meta"}
+
+
+def test_parameters_in_half_precision_are_run_in_single(make, x):
+    layer = make(dtype=torch.bfloat16)
+    single = make()
+    single.load_state_dict(layer.state_dict())
+
+    y, state = layer(x.bfloat16(), return_state=True)
+    y.float().square().sum().backward()
+
+    wanted, wanted_state = single(x.bfloat16(), return_state=True)
+    assert torch.equal(y, wanted.bfloat16())
+    assert torch.equal(state, wanted_state)
+    assert layer.init_state(2).dtype == torch.complex64
+    assert all(value.grad.dtype == torch.bfloat16 for value in layer.parameters())
+
+
+def test_a_layer_explains_how_it_runs(make):
+    fastest = available_scans()[-1]
+
+    assert f"8 x 100 steps on cpu: {fastest}: " in make().explain(8, 100)
+    assert "reference: one step" in make().explain(8, 1)
+    assert "torch: asked for" in make(scan="torch").explain(8, 100)
 
 
 # Bad input

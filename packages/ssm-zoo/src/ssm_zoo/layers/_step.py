@@ -139,6 +139,8 @@ class LayerStepper:
         y, floats = self._y, self._floats
         if x_t.shape != y.shape or x_t.dtype != y.dtype:
             _refuse(x_t, y)
+        if not x_t.flags.c_contiguous:  # the kernel would be compiled once more for it
+            x_t = np.ascontiguousarray(x_t)
         step_arrays(x_t, floats, y, floats, *self._arguments)
         return y
 
