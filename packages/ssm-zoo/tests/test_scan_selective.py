@@ -1,12 +1,16 @@
 """Every implementation of the selective scan is the loop that defines it, in its outputs and in every gradient."""
 
+import os
+import subprocess
+import sys
 from functools import partial
+from importlib.util import find_spec
 
 import pytest
 import torch
 from torch.nn.functional import silu, softplus
 
-from ssm_zoo import DtypeError, OptionError, ShapeError
+from ssm_zoo import DtypeError, OptionError, ShapeError, UnsupportedError
 from ssm_zoo.scan import Moments, choose_selective_scan, selective_scan, set_scan_threads
 from ssm_zoo.scan._operation import installed
 
@@ -286,3 +290,37 @@ def test_arguments_that_do_not_fit_are_named(change, error, message):
 def test_one_step_is_not_worth_a_kernel():
     assert choose_selective_scan(torch.zeros(2, 1, 3)).implementation == "torch"
     assert choose_selective_scan(torch.zeros(2, 2, 3)).implementation == ALL[-1]
+
+
+TRITON = """
+import torch
+from ssm_zoo.scan import selective_scan
+
+def everything(implementation, lengths):
+    random = torch.Generator().manual_seed(0)
+    shapes = (2, 35, 19), (2, 35, 19), (19, 5), (2, 35, 5), (2, 35, 5), (2, 19, 5), (19,), (2, 35, 19), (19,)
+    tensors = [torch.randn(shape, generator=random) for shape in shapes]
+    tensors[2] = -tensors[2].abs()
+    *a, D, z, bias = [tensor.requires_grad_() for tensor in tensors]
+    options = {"D": D, "z": z, "dt_bias": bias, "dt_softplus": True, "lengths": lengths}
+    y, last = selective_scan(*a, **options, implementation=implementation)
+    weights = [torch.randn(x.shape, generator=random) for x in (y, last)]
+    return [y, last, *torch.autograd.grad([y, last], tensors, weights)]
+
+for lengths in (None, torch.tensor([33, 20])):
+    for got, wanted in zip(everything("triton", lengths), everything("torch", lengths), strict=True):
+        assert torch.linalg.vector_norm(got - wanted) <= 1e-5 * torch.linalg.vector_norm(wanted)
+"""
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="needs Triton")
+def test_triton_interpreted_is_the_definition():
+    environment = os.environ | {"TRITON_INTERPRET": "1"}  # which Triton reads once, when it is imported
+
+    subprocess.run([sys.executable, "-W", "error", "-c", TRITON], check=True, timeout=300, env=environment)
+
+
+@pytest.mark.skipif(find_spec("triton") is None or torch.cuda.is_available(), reason="needs Triton and no GPU")
+def test_triton_says_that_it_wants_a_gpu():
+    with pytest.raises(UnsupportedError, match="wanted one on CUDA"):
+        selective_scan(**problem(SHAPES["plain"]), implementation="triton")

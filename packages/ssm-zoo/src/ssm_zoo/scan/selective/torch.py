@@ -6,11 +6,10 @@ from itertools import repeat
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn.functional import silu, softplus
 from torch.utils.checkpoint import checkpoint
 
-from ssm_zoo.scan.lengths import blank, real_steps
 from ssm_zoo.scan.moments import second_moment, tapped
+from ssm_zoo.scan.selective._bare import around
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,24 +34,21 @@ def run(
     tap: Tensor | None,
 ) -> tuple[Tensor, ...]:
     """Loop over chunks."""
-    if lengths is not None:
-        u, dt, B, C = (blank(x, lengths) for x in (u, dt, B, C))
-    rate = dt if dt_bias is None else dt + dt_bias
-    rate = softplus(rate) if positive else rate
-    real = None if lengths is None else real_steps(lengths, u.shape[1])[:, :, None]  # (batch, length, 1)
-    if real is not None:
-        rate = torch.where(real, rate, 0)  # the state stays as it is
+
+    def loop(*sequences: Tensor | None) -> tuple[Tensor, ...]:
+        return _loop(*sequences, A, state, tap)
+
+    return around(loop, u, dt, B, C, D, z, dt_bias, positive, lengths)
+
+
+def _loop(rate, drive, B, C, real, A, state, tap):
     outputs, moment = [], A.new_zeros(A.shape[1], A.shape[1], dtype=torch.float64)
-    counted = real if tap is not None else None
-    for *spans, real in _cut(rate, rate * u, B, C, counted):
-        chunk = _chunk if u.shape[1] <= _CHUNK or not torch.is_grad_enabled() else _checkpointed
-        y, state, part = chunk(*spans, real, A, state, tap)
+    chunk = _chunk if rate.shape[1] <= _CHUNK or not torch.is_grad_enabled() else _checkpointed
+    for spans in _cut(rate, drive, B, C, None if tap is None else real):
+        y, state, part = chunk(*spans, A, state, tap)
         outputs.append(y)
         moment = moment + part
     y = torch.cat(outputs, 1)
-    y = y if D is None else y + D * u
-    if z is not None:
-        y = y * silu(z if lengths is None else blank(z, lengths))
     return (y, state) if tap is None else (y, state, moment)
 
 
