@@ -12,7 +12,7 @@ from ._errors import (
     ZooError,
 )
 from .checkpoints import load_checkpoint, save_checkpoint
-from .layers import LRU, S5, Reducible, Surgery
+from .layers import LRU, S4, S4D, S5, Reducible, Surgery
 from .models import (
     ClassifierConfig,
     LanguageModel,
@@ -29,6 +29,8 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "LRU",
+    "S4",
+    "S4D",
     "S5",
     "ClassifierConfig",
     "DataError",

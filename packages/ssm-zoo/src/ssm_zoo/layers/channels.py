@@ -109,7 +109,7 @@ class ChannelLayer(nn.Module, ABC):
         p, scan = self._raised(), self.scan
         if scan == "auto" or (scan == "fft" and (return_state or state is not None or self.moments is not None)):
             stateful = return_state or state is not None or self.moments is not None
-            scan = self.choose(*x.shape[:2], stateful).implementation
+            scan = self.choose(x.shape[0], x.shape[1], stateful).implementation
         y, last = self.run(scan, p, x, p.C, p.D, state, lengths)
         if self.bidirectional:
             z, _ = self.run(scan, p, reverse_steps(x, lengths), p.C2, torch.zeros_like(p.D), None, lengths)
@@ -170,7 +170,7 @@ class ChannelLayer(nn.Module, ABC):
         x, _ = right_padded(inputs.double(), lengths, "right")
         before, self.moments = self.moments, self.new_moments()
         p = self._double()
-        scan = self.choose(*x.shape[:2], stateful=True).implementation
+        scan = self.choose(x.shape[0], x.shape[1], stateful=True).implementation
         try:
             for u in (x, reverse_steps(x, lengths)) if self.bidirectional else (x,):
                 self.run(scan, p, u, p.C, p.D, None, lengths)

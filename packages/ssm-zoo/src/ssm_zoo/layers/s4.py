@@ -97,6 +97,8 @@ class S4(ChannelLayer):
             self.register_parameter(name, nn.Parameter(torch.randn(d_model, d_state, 2) / 2**0.5))
         self._finish(device, dtype)
 
+    P: nn.Parameter
+
     @property
     def rank(self) -> int:
         """Return the rank r of the low-rank part."""
@@ -140,9 +142,9 @@ class S4(ChannelLayer):
     def system(self) -> StateSpace:
         r"""Return $(\bar A, \bar B, 2C, D)$ of every feature in the coordinates ξ: dense, in double precision.
 
-        Discrete, batched (H,), of order 2n. The layer reads its state after the input has entered, a state space before:
-        $C(zI - A)^{-1} B$ is the layer's map without D, one step late. Gramians, Hankel values and errors are the same
-        for both, and D stays. A bidirectional layer has the outputs [forward; backward], D counted with the forward
+        Discrete, batched (H,), of order 2n. The layer reads its state after the input has entered, a state space
+        before: $C(zI - A)^{-1} B$ is the layer's map without D, one step late. Gramians, Hankel values and errors are
+        the same for both, and D stays. A bidirectional layer has the outputs [forward; backward], D counted with the forward
         one; dt is one step.
         """
         p = self._double()

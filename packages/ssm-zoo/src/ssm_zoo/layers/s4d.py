@@ -18,29 +18,28 @@ The names and shapes are those of s4d.py without its prefix `kernel.`. The state
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ssm_gramians import Diagonal, StateSpace
 
-from .._errors import OptionError, require
+from .._errors import require
 from ..scan import Choice
 from ..scan._operation import installed
 from ..scan.channel import channel_scan
 from ..scan.convolution import fft_conv, s4d_kernel
+from ..streaming import Stepper, TorchStepper
 from ._channel_surgery import checked_poles, surgery_of
+from ._s4d_start import Init, expm1, start
 from .channels import ChannelLayer, as_complex, log_uniform
-from .hippo import normal_plus_low_rank
 
 if TYPE_CHECKING:
     from jaxtyping import Complex, Float
 
-    from ..streaming import Stepper
     from ._surgery import Surgery
 
-Init: TypeAlias = Literal["legs", "lin", "inv", "quad", "real"]
 SCANS = ("auto", "reference", "torch", "numba", "triton", "fft")
 
 _MANY = 128  # slots above which the convolution wins against the fused recurrence on a CPU; measured, see `choose`
@@ -83,6 +82,9 @@ class S4D(ChannelLayer):
     Gu, Gupta, Goel, Ré, On the parameterization and initialization of diagonal state space models, NeurIPS 2022.
     """
 
+    C: nn.Parameter
+    _fused: Any = None  # the kernel of `step`, made when it is first wanted
+
     def __init__(
         self,
         d_model: int,
@@ -103,7 +105,7 @@ class S4D(ChannelLayer):
         )
         self.discretization = discretization
         self.log_dt = nn.Parameter(log_uniform(d_model, dt_min, dt_max))
-        A = _start(init, d_state).to(torch.complex64).expand(d_model, -1)
+        A = start(init, d_state).to(torch.complex64).expand(d_model, -1)
         self.log_A_real = nn.Parameter((-A.real).log())
         self.A_imag = nn.Parameter(A.imag.clone())
         for name in ("C", "C2") if bidirectional else ("C",):
@@ -153,7 +155,7 @@ class S4D(ChannelLayer):
         """Return b."""
         turn = self._turn(p)
         if self.discretization == "zoh":
-            return _expm1(turn) / torch.complex(-p.log_A_real.exp(), p.A_imag)
+            return expm1(turn) / torch.complex(-p.log_A_real.exp(), p.A_imag)
         return p.log_dt.exp()[:, None] / (1 - turn / 2)
 
     def _turn(self, p: Any) -> Tensor:
@@ -241,36 +243,35 @@ class S4D(ChannelLayer):
         maps = (C * B.mT / self.input_scale(p)[:, None]).unbind(1)
         return placed | {name: torch.view_as_real(c).clone() for name, c in zip(("C", "C2"), maps, strict=False)}
 
+    def step(
+        self, x_t: Float[Tensor, "batch H"], state: Complex[Tensor, "batch H n"]
+    ) -> tuple[Float[Tensor, "batch H"], Complex[Tensor, "batch H n"]]:
+        """Return the output of one step and the state after it.
+
+        Without gradients, in single precision on the CPU and with Numba, this is one kernel for the whole layer. See
+        `ssm_zoo.streaming.stepper` for what is faster still.
+        """
+        if not torch.is_grad_enabled() and type(x_t) is Tensor and not torch.compiler.is_compiling():
+            fused = self._fused_step()
+            if fused is not None and fused.fits(x_t, state):
+                return fused(self, x_t, state)
+        return super().step(x_t, state)
+
+    def _fused_step(self) -> Any:
+        """Return the kernel of the parameters as they are, or None if there is none for them."""
+        if self.bidirectional or self.scan not in ("auto", "numba", "fft") or not installed("numba"):
+            return None
+        from ._channel_step import FusedChannelStep, addresses
+
+        if self._fused is None or self._fused.addresses != addresses(self):
+            self._fused = FusedChannelStep(self) if FusedChannelStep.suits(self) else None
+        return self._fused
+
     def make_stepper(self, batch: int = 1) -> Stepper:
         """Return a frozen copy of the layer that runs step by step; see `ssm_zoo.streaming.stepper`."""
-        from ..streaming import TorchStepper
-
         self.init_state(batch)
-        plain = self.scan in ("auto", "numba", "fft") and self.D.dtype is torch.float32 and self.D.is_cpu
-        if not plain or not installed("numba"):
+        if self._fused_step() is None:
             return TorchStepper(self, batch)
         from ._channel_step import ChannelStepper
 
         return ChannelStepper(self, batch)
-
-
-def _start(init: str, n: int) -> Complex[Tensor, " n"]:
-    """Return the eigenvalues that a layer starts with."""
-    k = torch.arange(n, dtype=torch.float64)
-    if init == "real":
-        return torch.complex(-1 - k, 0 * k)
-    if init == "legs":
-        return normal_plus_low_rank("legs", n).eigenvalues
-    frequencies = {
-        "lin": torch.pi * k,
-        "inv": 2 * n / torch.pi * (2 * n / (2 * k + 1) - 1),
-        "quad": (2 * k + 1).square() / torch.pi,
-    }
-    require(init in frequencies, f"got {init=}, wanted one of 'legs', 'lin', 'inv', 'quad', 'real'", OptionError)
-    return torch.complex(torch.full_like(k, -0.5), frequencies[init])
-
-
-def _expm1(z: Float[Tensor, "*shape"]) -> Tensor:
-    """Return exp(z) − 1 without cancellation: steps are often a thousandth of the time constants."""
-    real = torch.expm1(z.real) * z.imag.cos() - 2 * (z.imag / 2).sin().square()
-    return torch.complex(real, z.real.exp() * z.imag.sin())

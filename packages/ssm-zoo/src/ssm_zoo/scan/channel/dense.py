@@ -85,7 +85,7 @@ class Dense(NamedTuple):
 
     def loop(self, inputs: Tensor, D: Tensor, state: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
         """Scan by the definition."""
-        states = []
+        states: list[Tensor] = []
         for u in inputs.unbind(1):
             states.append(self.advance(states[-1] if states else state, u))
         stacked = torch.stack(states, 1)  # (batch, length, H, m)
@@ -120,14 +120,21 @@ def _last(squares, drive, rows, before, lengths, length):
     return (state + (weights.transpose(1, 2) * inputs).sum(-1)).transpose(0, 1)
 
 
-def gathered(system: Dense, moments: Moments, inputs, state, outputs, last, lengths) -> tuple[Tensor, Tensor]:
+def gathered(
+    system: Dense,
+    moments: Moments,
+    inputs: Tensor,
+    state: Tensor,
+    results: tuple[Tensor, Tensor],
+    lengths: Tensor | None,
+) -> tuple[Tensor, Tensor]:
     r"""Add the moments of the states; the "gradient" of the tap of the results is that of the adjoint states."""
     with torch.no_grad():
         carried = (system.A @ torch.cat([state.real, state.imag], -1)[..., None]).squeeze(-1)
         moment = system.moment(inputs, carried, lengths)
     count = inputs.shape[0] * inputs.shape[1] if lengths is None else int(lengths.sum())
     moments.add(moment, count)
-    return _Gathered.apply(outputs, last, moments.tap, *system, lengths)
+    return _Gathered.apply(*results, moments.tap, *system, lengths)
 
 
 class _Gathered(torch.autograd.Function):

@@ -17,7 +17,7 @@ from ssm_zoo.scan.channel.torch import chunk_steps
 from ssm_zoo.scan.threads import on_threads, scan_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _CHANNELS = 16  # of a task: a cache line of the inputs in single precision
 _TILE_ROWS = 512  # chunks at once: 16 channels of them stay in a level-3 cache, and products are long enough
@@ -239,5 +239,5 @@ def _arrays(*tensors: Tensor) -> list:
     return [tensor.numpy() for tensor in tensors]
 
 
-def _sum(parts) -> Tensor:
+def _sum(parts: Iterable[Tensor]) -> Tensor:
     return reduce(torch.add, parts)

@@ -6,11 +6,13 @@ $K_{ij} = \mathrm{Re}\sum c \lambda^{i-j}$ (lower triangular), $R_i = c \lambda^
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 
 # Contraction and reassociation only: a NaN or an infinity must stay visible in the loss.
-kernel = numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
+kernel: Any = numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
 
 
 @kernel

@@ -73,7 +73,7 @@ def dplr_scan(
             outputs, last = system.run(inputs, D, torch.cat([state.real, state.imag], -1), lengths)
             last = torch.complex(*last.chunk(2, -1))
         if moments is not None and system is not None:
-            outputs, last = gathered(system, moments, inputs, state, outputs, last, lengths)
+            outputs, last = gathered(system, moments, inputs, state, (outputs, last), lengths)
     return (outputs if lengths is None else blank(outputs, lengths)), last
 
 

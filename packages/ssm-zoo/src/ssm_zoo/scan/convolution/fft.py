@@ -2,6 +2,7 @@ r"""The causal convolution, $y_t = \sum_{k \le t} h_k u_{t-k}$, in every channel
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -62,7 +63,7 @@ def check_implementation(name: str) -> None:
 def _by_taps(inputs: Tensor, kernel: Tensor) -> Tensor:
     length = inputs.shape[1]
     shifted = (pad(inputs, (0, 0, k, 0))[:, :length] for k in range(kernel.shape[1]))
-    return sum(tap * u for tap, u in zip(kernel.unbind(1), shifted, strict=True))
+    return reduce(torch.add, (tap * u for tap, u in zip(kernel.unbind(1), shifted, strict=True)))
 
 
 def _by_spectra(inputs: Tensor, kernel: Tensor) -> Tensor:
