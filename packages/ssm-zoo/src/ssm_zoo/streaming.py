@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import nn
 
+__all__ = ["Stepper", "TorchStepper", "stepper"]
+
 
 @runtime_checkable
 class Stepper(Protocol):

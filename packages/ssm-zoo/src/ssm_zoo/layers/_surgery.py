@@ -23,7 +23,7 @@ from .._errors import ReductionError, ShapeError, require
 if TYPE_CHECKING:
     from jaxtyping import Complex, Float, Int
 
-    from .base import DiagonalLayer
+    from ._system import DiagonalSystem
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Surgery:
     Parameters
     ----------
     parameters
-        The new value of each resized parameter, by its name in the layer; None for one that there is no more.
+        The new value of each resized parameter, by its name in the layer; None for one that there is no more. One that
+        is registered as None, and has no moments, begins to be.
     moments
         By the same names: `moments[name](old, power)` is the moment of the new parameter. `old` maps the names of all
         resized parameters to their old moments, since the real and imaginary part of a matrix mix when a complex basis
@@ -98,7 +99,7 @@ def nearest_poles(new: Complex[Tensor, " s"], old: Complex[Tensor, " n"]) -> Int
 
 
 def moments_of(
-    layer: DiagonalLayer, transport: Transport, names: Iterable[str]
+    layer: DiagonalSystem, transport: Transport, names: Iterable[str]
 ) -> dict[str, Callable[[Mapping[str, Tensor], int], Tensor]]:
     """Return by parameter how its moments follow the surgery; see `Surgery`."""
 
@@ -115,7 +116,7 @@ def moments_of(
     return {name: pole(name) if name in layer.POLES else matrix(name) for name in names}
 
 
-def checked_system(layer: DiagonalLayer, system: StateSpace) -> tuple[Tensor, Tensor, Tensor]:
+def checked_system(layer: DiagonalSystem, system: StateSpace) -> tuple[Tensor, Tensor, Tensor]:
     """Return poles, B and C as complex128 on the layer's device; raise if they do not fit it or do not decay."""
     paired = isinstance(system.A, Diagonal) and system.A.paired and not system.batch_shape
     require(paired and system.is_discrete, f"got {system}, wanted one paired discrete system", ShapeError)
@@ -129,13 +130,13 @@ def checked_system(layer: DiagonalLayer, system: StateSpace) -> tuple[Tensor, Te
     return poles, B, C
 
 
-def checked_maps(layer: DiagonalLayer, left: Any, right: Any, s: int) -> tuple[Tensor, Tensor]:
+def checked_maps(layer: DiagonalSystem, left: Any, right: Any, s: int) -> tuple[Tensor, Tensor]:
     """Return both maps as complex128 on the layer's device; raise if they do not fit it."""
     shape = (2 * layer.d_state, s)
     return _checked(layer, "left", left, shape), _checked(layer, "right", right, shape)
 
 
-def _checked(layer: DiagonalLayer, name: str, array: Any, shape: tuple[int, ...]) -> Tensor:
+def _checked(layer: DiagonalSystem, name: str, array: Any, shape: tuple[int, ...]) -> Tensor:
     tensor = torch.as_tensor(array).to(layer.D.device, torch.complex128)
     require(tuple(tensor.shape) == shape, f"got {name} of shape {tuple(tensor.shape)}, wanted {shape}", ShapeError)
     require(bool(tensor.isfinite().all()), f"got a NaN or an infinity in {name}, wanted numbers", ReductionError)

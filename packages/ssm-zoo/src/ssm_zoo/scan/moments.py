@@ -33,7 +33,7 @@ class Moments:
     """
 
     def __init__(self, shape: tuple[int, ...], device: torch.device | str | None = None) -> None:
-        self.count = 0
+        self.count: int | Tensor = 0
         self._states = torch.zeros(shape, dtype=torch.float64, device=device)
         self.tap = torch.zeros(shape, dtype=torch.float64, device=device, requires_grad=True)
 

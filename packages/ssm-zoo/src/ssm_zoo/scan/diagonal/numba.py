@@ -56,7 +56,7 @@ def _differentiate(ctx, d_outputs, d_last, *_):
     d_outputs = inputs.new_zeros(ctx.shapes[0]) if d_outputs is None else d_outputs
     d_last = eigenvalues.new_zeros(ctx.shapes[1]) if d_last is None else d_last.resolve_conj()
     tap = tap if tap is not None and ctx.needs_input_grad[-1] else None
-    backward = scan_backwards if _eager(inputs) else _scan_backward
+    backward: Any = scan_backwards if _eager(inputs) else _scan_backward
     d_inputs, d_eigenvalues, d_B, d_C, d_D, d_state, d_tap = backward(
         d_outputs, d_last, inputs, *system, ctx.reverse, lengths, tap, ctx.needs_input_grad[0]
     )
@@ -77,7 +77,7 @@ def _differentiate(ctx, d_outputs, d_last, *_):
 class _Eager(torch.autograd.Function):
     forward = staticmethod(scan_forwards)
     setup_context = staticmethod(_remember)
-    backward = staticmethod(once_differentiable(_differentiate))
+    backward: Any = staticmethod(once_differentiable(_differentiate))
 
 
 _scan = torch.library.custom_op(

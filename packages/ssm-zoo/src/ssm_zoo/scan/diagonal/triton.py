@@ -97,7 +97,7 @@ def _grid(states: Tensor) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 @triton.jit
-def _advance(drives, eigenvalues, state, states, length, n, BLOCK: tl.constexpr):
+def _advance(drives, eigenvalues, state, states, length, n, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
     b = tl.program_id(0).to(tl.int64)
     j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     real = j < n
@@ -115,7 +115,9 @@ def _advance(drives, eigenvalues, state, states, length, n, BLOCK: tl.constexpr)
 
 
 @triton.jit
-def _retreat(d_states, states, eigenvalues, state, adjoints, d_eigenvalues, d_state, length, n, BLOCK: tl.constexpr):
+def _retreat(  # type: ignore[no-untyped-def]
+    d_states, states, eigenvalues, state, adjoints, d_eigenvalues, d_state, length, n, BLOCK: tl.constexpr
+):
     b = tl.program_id(0).to(tl.int64)
     j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     real = j < n
