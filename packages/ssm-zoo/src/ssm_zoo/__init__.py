@@ -12,7 +12,7 @@ from ._errors import (
     ZooError,
 )
 from .checkpoints import load_checkpoint, save_checkpoint
-from .layers import LRU, S4, S4D, S5, Reducible, Surgery
+from .layers import LRU, S4, S4D, S5, Mamba, MambaState, Reducible, Surgery
 from .models import (
     ClassifierConfig,
     LanguageModel,
@@ -23,7 +23,7 @@ from .models import (
     param_groups,
 )
 from .reduction import InTrainingReducer
-from .scan import diagonal_scan
+from .scan import causal_conv, diagonal_scan, selective_scan
 
 __version__ = "0.1.0.dev0"
 
@@ -39,6 +39,8 @@ __all__ = [
     "InTrainingReducer",
     "LanguageModel",
     "LanguageModelConfig",
+    "Mamba",
+    "MambaState",
     "OptionError",
     "Reducible",
     "ReductionError",
@@ -50,8 +52,10 @@ __all__ = [
     "Surgery",
     "UnsupportedError",
     "ZooError",
+    "causal_conv",
     "diagonal_scan",
     "load_checkpoint",
     "param_groups",
     "save_checkpoint",
+    "selective_scan",
 ]

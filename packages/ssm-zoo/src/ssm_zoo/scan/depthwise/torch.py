@@ -21,8 +21,9 @@ def run(
     if lengths is not None:
         inputs = blank(inputs, lengths)
     rows = torch.cat([state, inputs], 1)  # (batch, k - 1 + length, d)
-    y = sum(tap * rows[:, k : k + length] for k, tap in enumerate(weight.unbind(1)))
-    y = y if bias is None else y + bias
+    y = torch.zeros((), dtype=rows.dtype, device=rows.device) if bias is None else bias
+    for k, tap in enumerate(weight.unbind(1)):
+        y = y + tap * rows[:, k : k + length]
     y = silu(y) if activate else y
     if lengths is None:
         return y, rows[:, length:].clone()

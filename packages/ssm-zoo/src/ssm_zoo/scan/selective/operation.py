@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -92,7 +92,7 @@ def selective_scan(
         implementation = choose_selective_scan(u).implementation
     run = _OPERATION.load(implementation)
     if 0 in u.shape or not A.shape[1]:
-        run = _nothing
+        run = _nothing  # kernels need something to work on
     with torch.autocast(u.device.type, enabled=False):
         outputs, last, *moment = run(u, dt, A, B, C, state, D, z, dt_bias, dt_softplus, lengths, tap)
     if moments is not None and moment:
@@ -154,7 +154,7 @@ def _tap(moments: Moments, A: Tensor) -> Tensor:
     return moments.tap
 
 
-def _nothing(u, dt, A, B, C, state, D, z, dt_bias, positive, lengths, tap) -> Any:
+def _nothing(u, dt, A, B, C, state, D, z, dt_bias, positive, lengths, tap):
     """Return no steps, or no sequences, and the state handed on; every argument has a gradient, of zeros."""
     rest = sum(x.sum() for x in (u, dt, A, B, C, D, z, dt_bias) if x is not None)
     return u + 0 * rest, state + 0 * rest

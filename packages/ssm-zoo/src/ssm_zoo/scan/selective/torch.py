@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -35,15 +35,15 @@ def run(
 ) -> tuple[Tensor, ...]:
     """Loop over chunks."""
 
-    def loop(*sequences: Tensor | None) -> tuple[Tensor, ...]:
-        return _loop(*sequences, A, state, tap)
+    def loop(rate: Tensor, drive: Tensor, B: Tensor, C: Tensor, real: Tensor | None) -> tuple[Tensor, ...]:
+        return _loop(rate, drive, B, C, real, A, state, tap)
 
     return around(loop, u, dt, B, C, D, z, dt_bias, positive, lengths)
 
 
 def _loop(rate, drive, B, C, real, A, state, tap):
     outputs, moment = [], A.new_zeros(A.shape[1], A.shape[1], dtype=torch.float64)
-    chunk = _chunk if rate.shape[1] <= _CHUNK or not torch.is_grad_enabled() else _checkpointed
+    chunk: Any = _chunk if rate.shape[1] <= _CHUNK or not torch.is_grad_enabled() else _checkpointed
     for spans in _cut(rate, drive, B, C, None if tap is None else real):
         y, state, part = chunk(*spans, A, state, tap)
         outputs.append(y)

@@ -116,7 +116,7 @@ def _checkpoints(rate: Tensor, A: Tensor) -> tuple[int, ...]:
 
 
 @triton.jit
-def _forward(
+def _forward(  # type: ignore[no-untyped-def]
     rate, drive, A, B, C, state, y, checkpoints,
     length, d, n, chunks, N: tl.constexpr, CHANNELS: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
@@ -137,7 +137,7 @@ def _forward(
 
 
 @triton.jit
-def _backward(
+def _backward(  # type: ignore[no-untyped-def]
     g, rate, drive, A, B, C, checkpoints, adjoint, d_rate, d_drive, d_A, d_B, d_C, trail,
     batch, length, d, n, chunks, N: tl.constexpr, CHANNELS: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
