@@ -144,8 +144,8 @@ class S4(ChannelLayer):
 
         Discrete, batched (H,), of order 2n. The layer reads its state after the input has entered, a state space
         before: $C(zI - A)^{-1} B$ is the layer's map without D, one step late. Gramians, Hankel values and errors are
-        the same for both, and D stays. A bidirectional layer has the outputs [forward; backward], D counted with the forward
-        one; dt is one step.
+        the same for both, and D stays. A bidirectional layer has the outputs [forward; backward], D counted with the
+        forward one; dt is one step.
         """
         p = self._double()
         maps = [as_complex(p.C), as_complex(p.C2)] if self.bidirectional else [as_complex(p.C)]
