@@ -9,6 +9,7 @@ import torch
 
 from ssm_zoo import DtypeError, OptionError, ShapeError
 from ssm_zoo.scan import Moments, channel_scan, choose_channel_scan, set_scan_threads
+from ssm_zoo.scan._operation import installed
 from ssm_zoo.scan.channel.moments import integer_power, state_moment, summed
 from ssm_zoo.scan.channel.operation import OPERATION
 
@@ -264,7 +265,7 @@ for batch, length, H, n, lengths in ((2, 37, 2, 3, [37, 11]), (1, 33, 1, 1, [0])
 """
 
 
-@pytest.mark.skipif("triton" not in OPERATION.available(), reason="Triton is not installed")
+@pytest.mark.skipif(not installed("triton"), reason="Triton is not installed")
 def test_the_triton_kernels_are_the_recurrence_in_the_interpreter():
     environment = {**os.environ, "TRITON_INTERPRET": "1"}  # which Triton reads once, when it is imported
 
