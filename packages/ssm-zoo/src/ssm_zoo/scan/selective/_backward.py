@@ -10,7 +10,7 @@ import numpy as np
 
 from ssm_zoo.scan.elementary import LOG2_E, exp2, sigmoid
 from ssm_zoo.scan.selective._forward import CHUNK, add_squares, columns, rate_of
-from ssm_zoo.scan.simd import LINE_BYTES, fill, fma, kernel, load, number, read, store, total, write
+from ssm_zoo.scan.simd import LINE_BYTES, fill, fma, inlined, kernel, load, number, read, store, total, write
 
 
 @kernel
@@ -63,7 +63,8 @@ def backward(
     decays, states = np.empty(size, A.dtype), np.empty(size + lanes, A.dtype)
     B, C = np.empty(n * CHUNK, A.dtype), np.empty(n * CHUNK, A.dtype)
     sum_B, sum_C = np.empty(n * CHUNK, A.dtype), np.empty(n * CHUNK, A.dtype)
-    adjoints = np.empty(n * size if moment.size else 0, A.dtype)
+    gather = moment.size > 0
+    adjoints = np.empty(n * size if gather else 0, A.dtype)
     for b in range(sequences[0], sequences[1]):
         for chunk in range((lengths[b] + CHUNK - 1) // CHUNK - 1, -1, -1):
             begin = chunk * CHUNK
@@ -93,32 +94,48 @@ def backward(
                 for k in range(n):
                     j, a = k * width + c, load(A, k * width + c)
                     h = load(checkpoints, (b * chunks + chunk) * n * width + j)
-                    store(states, 0, h)
-                    for t in range(steps):
-                        i = t * lanes
-                        decay = exp2(load(rates, i) * a)
-                        h = fma(decay, h, load(drives, i) * fill(B[k * CHUNK + t]))
-                        store(decays, i, decay)
-                        store(states, i + lanes, h)
-                        if gated:
-                            store(sums, i, fma(h, fill(C[k * CHUNK + t]), load(sums, i)))
+                    if gated:
+                        _again_with_sums(h, a, rates, drives, sums, B, C, decays, states, k * CHUNK, steps)
+                    else:
+                        _again(h, a, rates, drives, B, decays, states, k * CHUNK, steps)
                     adjoint, slope = load(d_state, b * n * width + j), load(d_A, j)
-                    for t in range(steps - 1, -1, -1):
-                        i, q = t * lanes, k * CHUNK + t
-                        g = load(gs, i)
-                        adjoint = fma(g, fill(C[q]), adjoint)
-                        if moment.size:
-                            store(adjoints, q * lanes, adjoint)
-                        sum_C[q] += total(g * load(states, i + lanes))
-                        sum_B[q] += total(adjoint * load(drives, i))
-                        store(d_drives, i, fma(adjoint, fill(B[q]), load(d_drives, i)))
-                        adjoint = adjoint * load(decays, i)
-                        through = adjoint * load(states, i)
-                        slope = fma(through, load(rates, i), slope)
-                        store(d_rates, i, fma(through, a, load(d_rates, i)))
+                    chosen = B, C, sum_B, sum_C
+                    if gather:
+                        adjoint, slope = _retreat_and_remember(
+                            adjoint,
+                            slope,
+                            a,
+                            rates,
+                            drives,
+                            gs,
+                            chosen,
+                            decays,
+                            states,
+                            d_rates,
+                            d_drives,
+                            adjoints,
+                            k * CHUNK,
+                            steps,
+                        )
+                    else:
+                        adjoint, slope = _retreat(
+                            adjoint,
+                            slope,
+                            a,
+                            rates,
+                            drives,
+                            gs,
+                            chosen,
+                            decays,
+                            states,
+                            d_rates,
+                            d_drives,
+                            k * CHUNK,
+                            steps,
+                        )
                     store(d_state, b * n * width + j, adjoint)
                     store(d_A, j, slope)
-                if moment.size:
+                if gather:
                     add_squares(moment, adjoints, n, steps)
                 sum_D, sum_bias = load(d_D, c), load(d_bias, c)
                 at_d_u, at_d_dt = b * d_u_sequence + begin * d_u_row + c, b * d_dt_sequence + begin * d_dt_row + c
@@ -145,3 +162,63 @@ def backward(
                 i = (b * length + begin + t) * n
                 for k in range(n):
                     d_B[i + k], d_C[i + k] = sum_B[k * CHUNK + t], sum_C[k * CHUNK + t]
+
+
+@inlined
+def _again(h, a, rates, drives, B, decays, states, k, steps):
+    """Write down the decays and states of a chunk, the one before it first."""
+    lanes = LINE_BYTES // rates.itemsize
+    store(states, 0, h)
+    for t in range(steps):
+        i = t * lanes
+        decay = exp2(load(rates, i) * a)
+        h = fma(decay, h, load(drives, i) * fill(B[k + t]))
+        store(decays, i, decay)
+        store(states, i + lanes, h)
+
+
+@inlined
+def _again_with_sums(h, a, rates, drives, sums, B, C, decays, states, k, steps):
+    """Do what `_again` does, and what was read from the states too, for the gradient of the gate."""
+    lanes = LINE_BYTES // rates.itemsize
+    store(states, 0, h)
+    for t in range(steps):
+        i = t * lanes
+        decay = exp2(load(rates, i) * a)
+        h = fma(decay, h, load(drives, i) * fill(B[k + t]))
+        store(decays, i, decay)
+        store(states, i + lanes, h)
+        store(sums, i, fma(h, fill(C[k + t]), load(sums, i)))
+
+
+@inlined
+def _retreat(adjoint, slope, a, rates, drives, gs, chosen, decays, states, d_rates, d_drives, k, steps):
+    """Walk a chunk backwards, add to the sums, and return the adjoint state before it and the gradient of A."""
+    B, C, sum_B, sum_C = chosen
+    lanes = LINE_BYTES // rates.itemsize
+    for t in range(steps - 1, -1, -1):
+        i, q = t * lanes, k + t
+        g = load(gs, i)
+        adjoint = fma(g, fill(C[q]), adjoint)
+        sum_C[q] += total(g * load(states, i + lanes))
+        sum_B[q] += total(adjoint * load(drives, i))
+        store(d_drives, i, fma(adjoint, fill(B[q]), load(d_drives, i)))
+        adjoint = adjoint * load(decays, i)
+        through = adjoint * load(states, i)
+        slope = fma(through, load(rates, i), slope)
+        store(d_rates, i, fma(through, a, load(d_rates, i)))
+    return adjoint, slope
+
+
+@inlined
+def _retreat_and_remember(
+    adjoint, slope, a, rates, drives, gs, chosen, decays, states, d_rates, d_drives, adjoints, k, steps
+):
+    """Do what `_retreat` does, and keep the adjoint state of every step."""
+    lanes = LINE_BYTES // rates.itemsize
+    here = adjoint
+    for t in range(steps - 1, -1, -1):
+        here = fma(load(gs, t * lanes), fill(chosen[1][k + t]), here)
+        store(adjoints, (k + t) * lanes, here)
+        here = here * load(decays, t * lanes)
+    return _retreat(adjoint, slope, a, rates, drives, gs, chosen, decays, states, d_rates, d_drives, k, steps)

@@ -52,7 +52,8 @@ def forward(
         np.empty(CHUNK * lanes, A.dtype),
     )
     B, C = np.empty(n * CHUNK, A.dtype), np.empty(n * CHUNK, A.dtype)
-    states = np.empty(n * CHUNK * lanes if moment.size else 0, A.dtype)
+    gather = moment.size > 0
+    states = np.empty(n * CHUNK * lanes if gather else 0, A.dtype)
     for b in range(sequences[0], sequences[1]):
         for begin in range(0, lengths[b], CHUNK):
             steps = min(CHUNK, lengths[b] - begin)
@@ -72,11 +73,10 @@ def forward(
                     h, a = load(state, j), load(A, k * width + c)
                     if checkpoints.size:
                         store(checkpoints, ((b * chunks + begin // CHUNK) * n + k) * width + c, h)
-                    for t in range(steps):
-                        h = fma(exp2(load(rates, t * lanes) * a), h, load(drives, t * lanes) * fill(B[k * CHUNK + t]))
-                        store(sums, t * lanes, fma(h, fill(C[k * CHUNK + t]), load(sums, t * lanes)))
-                        if moment.size:
-                            store(states, (k * CHUNK + t) * lanes, h)
+                    if gather:
+                        h = _remember(h, a, rates, drives, sums, B, C, states, k * CHUNK, steps)
+                    else:
+                        h = _advance(h, a, rates, drives, sums, B, C, k * CHUNK, steps)
                     store(state, j, h)
                 i, j = b * y_sequence + begin * y_row + c, b * z_sequence + begin * z_row + c
                 for t in range(steps):
@@ -85,8 +85,29 @@ def forward(
                         gate = read(z, j + t * z_row, count)
                         out = out * (gate * sigmoid(gate))
                     write(y, i + t * y_row, count, out)
-                if moment.size:
+                if gather:
                     add_squares(moment, states, n, steps)
+
+
+@inlined
+def _advance(h, a, rates, drives, sums, B, C, k, steps):
+    """Move a state on through a chunk, add what is read from it to the sums, and return it."""
+    lanes = LINE_BYTES // rates.itemsize
+    for t in range(steps):
+        h = fma(exp2(load(rates, t * lanes) * a), h, load(drives, t * lanes) * fill(B[k + t]))
+        store(sums, t * lanes, fma(h, fill(C[k + t]), load(sums, t * lanes)))
+    return h
+
+
+@inlined
+def _remember(h, a, rates, drives, sums, B, C, states, k, steps):
+    """Do what `_advance` does, and keep the state of every step."""
+    lanes = LINE_BYTES // rates.itemsize
+    for t in range(steps):
+        h = fma(exp2(load(rates, t * lanes) * a), h, load(drives, t * lanes) * fill(B[k + t]))
+        store(sums, t * lanes, fma(h, fill(C[k + t]), load(sums, t * lanes)))
+        store(states, (k + t) * lanes, h)
+    return h
 
 
 @inlined
