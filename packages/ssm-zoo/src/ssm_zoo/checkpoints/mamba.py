@@ -143,6 +143,12 @@ def described(model: nn.Module, format: str) -> tuple[LanguageModel, dict[str, A
             "number for all; reduce every layer to the same size, or use model.save_pretrained, which keeps them all"
         )
         raise UnsupportedError(message)
+    if config.d_unmixed is not None:
+        message = (
+            f"a reduction has mixed B and C of the Mamba-2 layers, and the format {format!r} has no place for that; "
+            "reduce with Mamba2Adapter(layer, form='keep'), or use model.save_pretrained"
+        )
+        raise UnsupportedError(message)
     options = dict(config.options.get(config.names[0], {}))
     sizes = shapes(dict(model.state_dict()), options.get("ngroups", 1))
     return model, sizes | {"d_state": config.states[0], "options": options | sizes["options"]}

@@ -13,6 +13,7 @@ D           feedthrough                                              (h), or (d_
 norm        RMSNorm over each group's channels, gated by silu(z)     (d_inner)
 out_proj    linear map back                                          (d_model, d_inner)
 init_states the state before the first step, if it is learned        (h, P, N)
+mix_B, C    what makes N rows of B and C of those that the convolution gives, if they are mixed (g, N, d_unmixed)
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from .._errors import DtypeError, ShapeError, require
 from ..scan import Choice, Implementation, Moments
 from ..scan._operation import installed
 from ..scan.depthwise import causal_conv
-from ..scan.lengths import blank
 from ..scan.dual import choose_ssd, ssd
+from ..scan.lengths import blank
 from ..streaming import TorchStepper
 from ._gated_norm import GatedRMSNorm
 from ._mamba_state import MambaState
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class Mamba2(nn.Module):
-    r"""$H_t = e^{\Delta_t a} H_{t-1} + \Delta_t x_t B_t^T,\; y_t = H_t C_t + D x_t$ per head, between gates and filters.
+    r"""$H_t = e^{\Delta_t a} H_{t-1} + \Delta_t x_t B_t^T,\; y_t = H_t C_t + D x_t$ per head, between filter and gate.
 
     Maps (batch, length, d_model) to the same shape. The state_dict is that of mamba_ssm and transformers.
 
@@ -77,6 +78,9 @@ class Mamba2(nn.Module):
         Taken and kept for the sake of configurations; implementations have the chunk that suits their memory.
     learnable_init_states
         Learn the state before the first step, for calls that are given none.
+    d_unmixed
+        Let B and C leave the convolution with so many rows, and mix them to `d_state`: what a reduction makes of the
+        layer. None for no mixing.
     scan
         The implementation that `ssd` takes.
     layer_idx
@@ -97,6 +101,9 @@ class Mamba2(nn.Module):
 
     moments: Moments | None = None
     """Where forward passes put the second moments of states and adjoint states; see `gather_moments`."""
+
+    mix_B: nn.Parameter | None  # noqa: N815
+    mix_C: nn.Parameter | None  # noqa: N815
 
     _fused: Any = None  # the kernel of `step`, made when it is first wanted
 
@@ -121,14 +128,16 @@ class Mamba2(nn.Module):
         conv_bias: bool = True,
         chunk_size: int = 256,
         learnable_init_states: bool = False,
+        d_unmixed: int | None = None,
         scan: Implementation = "auto",
         layer_idx: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        rows = d_state if d_unmixed is None else d_unmixed
         sizes = {"d_model": d_model, "d_state": d_state, "d_conv": d_conv, "expand": expand, "headdim": headdim}
-        for name, size in (sizes | {"ngroups": ngroups, "chunk_size": chunk_size}).items():
+        for name, size in (sizes | {"ngroups": ngroups, "chunk_size": chunk_size, "d_unmixed": rows}).items():
             require(size >= 1, f"got {name}={size}, wanted at least 1")
         d_inner = int(expand * d_model)
         nheads = d_inner // headdim
@@ -139,10 +148,10 @@ class Mamba2(nn.Module):
         require(0 < low <= high, f"got A_init_range={A_init_range}, wanted 0 < low <= high")
         require(0 < dt_min <= dt_max, f"got {dt_min=} and {dt_max=}, wanted 0 < dt_min <= dt_max")
         self.d_model, self.d_conv, self.expand, self.headdim, self.ngroups = d_model, d_conv, expand, headdim, ngroups
-        self.d_inner, self.nheads, self.dt_limit, self.D_has_hdim = d_inner, nheads, tuple(dt_limit), D_has_hdim
+        self.d_inner, self.nheads, self.dt_limit, self.D_has_hdim = d_inner, nheads, dt_limit, D_has_hdim
         self.chunk_size, self.scan, self.layer_idx = chunk_size, scan, layer_idx
         where: dict[str, Any] = {"device": device, "dtype": dtype}
-        channels = d_inner + 2 * ngroups * d_state
+        channels = d_inner + 2 * ngroups * rows
         self.in_proj = nn.Linear(d_model, d_inner + channels + nheads, bias=bias, **where)
         self.conv1d = nn.Conv1d(
             channels, channels, d_conv, groups=channels, padding=d_conv - 1, bias=conv_bias, **where
@@ -154,6 +163,9 @@ class Mamba2(nn.Module):
         self.D = _kept(torch.ones(d_inner if D_has_hdim else nheads, device=device), dtype)
         if learnable_init_states:
             self.init_states = _kept(torch.zeros(nheads, headdim, d_state, device=device), dtype)
+        for name in ("mix_B", "mix_C"):
+            mix = None if d_unmixed is None else torch.eye(d_state, rows, **where).repeat(ngroups, 1, 1)
+            self.register_parameter(name, None if mix is None else nn.Parameter(mix))
         if rmsnorm:
             self.norm = GatedRMSNorm(d_inner, ngroups, norm_before_gate=norm_before_gate, **where)
         self.out_proj = nn.Linear(d_inner, d_model, bias=bias, **where)
@@ -161,6 +173,15 @@ class Mamba2(nn.Module):
     @property
     def d_state(self) -> int:
         """Return N."""
+        return self._rows if self.mix_B is None else self.mix_B.shape[1]
+
+    @property
+    def d_unmixed(self) -> int | None:
+        """Return the rows of B and C before they are mixed, None if they are not."""
+        return None if self.mix_B is None else self._rows
+
+    @property
+    def _rows(self) -> int:
         return (self.conv1d.out_channels - self.d_inner) // (2 * self.ngroups)
 
     def forward(
@@ -195,35 +216,47 @@ class Mamba2(nn.Module):
         """
         x, back = right_padded(self._inputs(x, 3), lengths, padding)
         state = self._state(state, x.shape[0])
-        z, xBC, dt = self.in_proj(x).split([self.d_inner, self.conv1d.out_channels, self.nheads], -1)
-        filters, bias = self._single(self.conv1d.weight).squeeze(1), self.conv1d.bias
-        simple = self.scan if self.scan in ("reference", "torch") else "auto"
-        xBC, conv = causal_conv(
-            xBC,
-            filters,
-            None if bias is None else self._single(bias),
-            state.conv.mT,
-            lengths=lengths,
-            implementation=simple,
-        )
+        z, xBC, dt, conv = self._filtered(x, state.conv, lengths)
         y, ssm = self._scan(xBC, dt, state.ssm, lengths)
-        gate = "auto" if simple == "auto" else "reference"
+        gate = "reference" if self.scan in ("reference", "torch") else "auto"
         y = self.norm(y, z, gate) if hasattr(self, "norm") else y * silu(z.to(y.dtype))
         y = self.out_proj(y.to(self.out_proj.weight.dtype))
         if lengths is not None and self.out_proj.bias is not None:
             y = blank(y, lengths)
         return (back(y), MambaState(conv.mT, ssm)) if return_state else back(y)
 
+    def output_maps(
+        self, x: Float[Tensor, "batch length d_model"], lengths: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch length g N"]:
+        """Return C of every step and group, for sequences from their beginning whose real steps come first."""
+        x = self._inputs(x, 3)
+        _, xBC, _, _ = self._filtered(x, self.init_state(x.shape[0]).conv, lengths)
+        return self._mixed(xBC[..., -self.ngroups * self._rows :], self.mix_C)
+
+    def _filtered(self, x: Tensor, state: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the gate, what the scan takes, its steps, and the last window of the convolution."""
+        z, xBC, dt = self.in_proj(x).split([self.d_inner, self.conv1d.out_channels, self.nheads], -1)
+        filters, bias = self._single(self.conv1d.weight).squeeze(1), self.conv1d.bias
+        xBC, conv = causal_conv(
+            xBC,
+            filters,
+            None if bias is None else self._single(bias),
+            state.mT,
+            lengths=lengths,
+            implementation=self.scan if self.scan in ("reference", "torch") else "auto",
+        )
+        return z, xBC, dt, conv
+
     def _scan(self, xBC: Tensor, dt: Tensor, state: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-        shared = self.ngroups * self.d_state
+        shared = self.ngroups * self._rows
         x, B, C = xBC.split([self.d_inner, shared, shared], -1)
         D = self._single(self.D)
         y, last = ssd(
             x.unflatten(-1, (-1, self.headdim)),
             dt,
             -self._single(self.A_log).exp(),
-            B.unflatten(-1, (self.ngroups, -1)),
-            C.unflatten(-1, (self.ngroups, -1)),
+            self._mixed(B, self.mix_B),
+            self._mixed(C, self.mix_C),
             D.unflatten(0, (-1, self.headdim)) if self.D_has_hdim else D,
             state,
             dt_bias=self._single(self.dt_bias),
@@ -234,6 +267,11 @@ class Mamba2(nn.Module):
             implementation=self.scan,
         )
         return y.flatten(2), last
+
+    def _mixed(self, rows: Tensor, mix: Tensor | None) -> Tensor:
+        """Return B or C by groups, mixed if they are to be."""
+        rows = rows.unflatten(-1, (self.ngroups, -1))
+        return rows if mix is None else torch.einsum("...gn,grn->...gr", rows, self._single(mix))
 
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: MambaState
@@ -264,7 +302,7 @@ class Mamba2(nn.Module):
         conv = self.A_log.new_zeros(batch, self.conv1d.out_channels, self.d_conv - 1, dtype=dtype)
         shape = (self.nheads, self.headdim, self.d_state)
         if hasattr(self, "init_states"):
-            return MambaState(conv, self.init_states.to(dtype).expand(batch, *shape))
+            return MambaState(conv, self.init_states.to(dtype).expand(batch, *shape).contiguous())
         return MambaState(conv, conv.new_zeros(batch, *shape))
 
     def new_moments(self) -> Moments:
@@ -281,11 +319,12 @@ class Mamba2(nn.Module):
     def extra_repr(self) -> str:
         """Return the sizes, for `print(layer)`."""
         sizes = f"d_model={self.d_model}, d_state={self.d_state}, headdim={self.headdim}"
+        sizes = sizes if self.mix_B is None else f"{sizes}, d_unmixed={self.d_unmixed}"
         return sizes if self.ngroups == 1 else f"{sizes}, ngroups={self.ngroups}"
 
     def _fused_step(self) -> Any:
         """Return the kernel of the parameters as they are, or None if there is none for them."""
-        if self.scan not in ("auto", "numba") or not installed("numba"):
+        if self.scan not in ("auto", "numba") or not installed("numba") or self.mix_B is not None:
             return None
         from ._mamba2_step import FusedStep, addresses
 

@@ -36,6 +36,9 @@ class StackConfig:
         Features between the blocks; number of blocks.
     d_state
         State size of the layers: one number for all blocks, or one per block. Stored per block.
+    d_unmixed
+        Rows of B and C before they are mixed to `d_state`, where a reduction has mixed a `Mamba2`: one number, or one
+        per block; None for no mixing.
     dropout
         Probability of dropping a feature, in [0, 1).
     norm
@@ -59,6 +62,7 @@ class StackConfig:
     layer: str | tuple[str, ...] = "lru"
     d_model: int = 8
     d_state: int | tuple[int, ...] = 128
+    d_unmixed: int | None | tuple[int | None, ...] = None
     n_layers: int = 2
     dropout: float = 0.1
     norm: Literal["batch", "layer", "rms"] = "batch"
@@ -77,16 +81,21 @@ class StackConfig:
         require(0 <= self.dropout < 1, f"got dropout={self.dropout}, wanted a probability in [0, 1)")
         require(self.norm_eps > 0, f"got norm_eps={self.norm_eps}, wanted a positive number")
         require(min(self.states, default=0) >= 1, f"got d_state={self.d_state}, wanted at least 1 in every block")
-        for name, values in (("d_state", self.states), ("layer", self.names)):
+        for name, values in (("d_state", self.states), ("layer", self.names), ("d_unmixed", self.unmixed)):
             wanted = f"got {name}={getattr(self, name)} for {self.n_layers} blocks, wanted one, or one per block"
             require(len(values) == self.n_layers, wanted)
-        for name in self.names:
-            self._check_options(name)
+        for k, name in enumerate(self.names):
+            self._check_options(name, k)
 
     @property
     def states(self) -> tuple[int, ...]:
         """State size of every block, first block first."""
         return (self.d_state,) * self.n_layers if isinstance(self.d_state, int) else tuple(self.d_state)
+
+    @property
+    def unmixed(self) -> tuple[int | None, ...]:
+        """Rows of B and C before they are mixed, of every block; None for no mixing."""
+        return self.d_unmixed if isinstance(self.d_unmixed, tuple) else (self.d_unmixed,) * self.n_layers
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -96,27 +105,30 @@ class StackConfig:
     def make_layer(self, d_state: int, block: int = 0) -> nn.Module:
         """Return a fresh layer for a block, with the given state size."""
         name = self.names[block]
-        return LAYERS[name](self.d_model, d_state, **self._options(name))
+        return LAYERS[name](self.d_model, d_state, **self._options(name, block))
 
-    def _options(self, name: str) -> dict[str, Any]:
-        both = {"bidirectional": True} if self.bidirectional else {}
-        return both | dict(self.options.get(name, {}))
+    def _options(self, name: str, block: int) -> dict[str, Any]:
+        both: dict[str, Any] = {"bidirectional": True} if self.bidirectional else {}
+        mixed = {} if self.unmixed[block] is None else {"d_unmixed": self.unmixed[block]}
+        return both | mixed | dict(self.options.get(name, {}))
 
-    def _check_options(self, name: str) -> None:
+    def _check_options(self, name: str, block: int) -> None:
         parameters = inspect.signature(LAYERS[name]).parameters
         known = set(parameters) - {"d_model", "d_state"}
-        unknown = set(self._options(name)) - known
+        unknown = set(self._options(name, block)) - known
         if unknown:
             message = f"{name} has no option {', '.join(sorted(unknown))}; it has: {', '.join(sorted(known))}"
             raise OptionError(message)
 
 
 def sizes_of(blocks: nn.ModuleList) -> dict[str, Any]:
-    """Return `layer` and `d_state` of the blocks as they are now, whatever was reduced or replaced."""
+    """Return `layer`, `d_state` and `d_unmixed` of the blocks as they are now, whatever was reduced or replaced."""
     held: list[Any] = [block.layer for block in blocks]
     names = tuple(_name_of(layer) for layer in held)
     states = tuple(layer.d_state for layer in held)
-    return {"layer": names[0] if len(set(names)) == 1 else names, "d_state": states}
+    unmixed = tuple(getattr(layer, "d_unmixed", None) for layer in held)
+    one = None if set(unmixed) == {None} else unmixed
+    return {"layer": names[0] if len(set(names)) == 1 else names, "d_state": states, "d_unmixed": one}
 
 
 def _name_of(layer: nn.Module) -> str:

@@ -1,6 +1,6 @@
 """Reduction while training: when (schedule), from what (balancing), how many (selection), and with what evidence."""
 
-from .adapters import Adapter, adapter_for, is_reducible, register_adapter
+from .adapters import Adapter, Mamba2Adapter, adapter_for, follow_state_size, is_reducible, register_adapter
 from .analysis import propose
 from .balancing import Activations, Adjoints, Method, WhiteNoise
 from .certificate import Certificate, Limits
@@ -10,7 +10,7 @@ from .proposal import Plan, Proposal
 from .reducer import InTrainingReducer
 from .rivals import LAST, AIREPrune, LeadingRemoved, Magnitude, OutputEnergy, Published, Random
 from .schedule import At, Every, Schedule, Warmup, When
-from .selection import LossBudget
+from .selection import LossBudget, Uniform
 from .surgery import Moments
 from .watching import Plateau, Settled
 
@@ -30,6 +30,7 @@ __all__ = [
     "Limits",
     "LossBudget",
     "Magnitude",
+    "Mamba2Adapter",
     "Method",
     "Moments",
     "OutputEnergy",
@@ -40,10 +41,12 @@ __all__ = [
     "Random",
     "Schedule",
     "Settled",
+    "Uniform",
     "Warmup",
     "When",
     "WhiteNoise",
     "adapter_for",
+    "follow_state_size",
     "is_reducible",
     "propose",
     "register_adapter",

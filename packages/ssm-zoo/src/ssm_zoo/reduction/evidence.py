@@ -26,7 +26,8 @@ class Evidence:
     gradients
         Of the loss with respect to the outputs; None if there was no backward pass.
     options
-        What else the layer was called with that decides what it computes: `lengths` and `padding`.
+        What else the layer was called with that decides what it computes: `lengths` and `padding`, or the mask of
+        Transformers.
     """
 
     inputs: Float[Tensor, "batch length features"]
@@ -102,9 +103,9 @@ class Listener:
             if not (layer.training and self.wanted()):
                 return
             rows = slice(0, self.most)
-            options = {key: kwargs[key] for key in ("lengths", "padding") if kwargs.get(key) is not None}
-            if "lengths" in options:
-                options["lengths"] = options["lengths"][rows]
+            known = ("lengths", "padding", "attention_mask")
+            options = {key: kwargs[key] for key in known if kwargs.get(key) is not None}
+            options = {key: value[rows] if isinstance(value, torch.Tensor) else value for key, value in options.items()}
             inputs: Tensor = args[0] if args else kwargs["x" if "x" in kwargs else "hidden_states"]
             self._inputs[name] = inputs.detach()[rows], options
             y = tree_leaves(output)[0]

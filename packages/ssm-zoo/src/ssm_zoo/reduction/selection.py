@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .evidence import Evidence
 
-HowMany: TypeAlias = "Selection | Budget | LossBudget"
+HowMany: TypeAlias = "Selection | Budget | LossBudget | Uniform"
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,24 @@ class LossBudget:
         return Budget(self.total, weights=[_sensitivity(one) for one in evidence], of=self.of)
 
 
+@dataclass(frozen=True)
+class Uniform:
+    """The largest order that a rule asks for in any layer, for all of them: what formats with one state size can hold.
+
+    Parameters
+    ----------
+    rule
+        Any other.
+    """
+
+    rule: Selection | Budget | LossBudget
+
+
 def orders(rule: HowMany, values: Sequence[np.ndarray], evidence: Sequence[Evidence]) -> tuple[int, ...]:
     """Return how many states each layer keeps, from what they are worth in each."""
+    if isinstance(rule, Uniform):
+        most = max(orders(rule.rule, values, evidence))
+        return tuple(min(most, value.size) for value in values)
     if isinstance(rule, LossBudget):
         rule = rule.budget(evidence)
     if isinstance(rule, Budget):

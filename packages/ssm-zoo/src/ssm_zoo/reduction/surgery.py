@@ -39,7 +39,7 @@ to, as the published code of CompreSSM does.
 class _Swap:
     module: nn.Module
     name: str
-    old: nn.Parameter
+    old: nn.Parameter | None  # None: there was none before
     new: nn.Parameter | None  # None: there is none any more
     state: dict[str, Any] | None  # the optimiser's, for the new parameter
 
@@ -79,7 +79,8 @@ def operate(
     swaps = [swap for layer, surgery in operations for swap in _prepare(layer, surgery, optimizer, moments)]
     attributes = [(*_place(layer, name), value) for layer, cut in operations for name, value in cut.attributes.items()]
     before = [(module, name, getattr(module, name, None)) for module, name, _ in attributes]
-    states = {} if optimizer is None else {swap.old: optimizer.state.get(swap.old) for swap in swaps}
+    olds = [swap.old for swap in swaps if swap.old is not None]
+    states = {} if optimizer is None else {old: optimizer.state.get(old) for old in olds}
     groups = [] if optimizer is None else [list(group["params"]) for group in optimizer.param_groups]
     for swap in swaps:
         _replace(swap, optimizer)
@@ -98,8 +99,9 @@ def operate(
         for swap in swaps:
             if swap.new is not None:
                 optimizer.state.pop(swap.new, None)
-            if states[swap.old] is not None:
-                optimizer.state[swap.old] = states[swap.old]
+        for old, state in states.items():
+            if state is not None:
+                optimizer.state[old] = state
 
     return undo
 
@@ -111,16 +113,20 @@ def _place(layer: nn.Module, name: str) -> tuple[nn.Module, str]:
 
 
 def _prepare(layer: nn.Module, surgery: Surgery, optimizer: torch.optim.Optimizer | None, rule: Moments) -> list[_Swap]:
-    olds = {name: layer.get_parameter(name) for name in surgery.parameters}
+    places = {name: _place(layer, name) for name in surgery.parameters}
+    there = {name: getattr(module, leaf) for name, (module, leaf) in places.items()}
+    olds = {name: old for name, old in there.items() if old is not None}
     states = {name: optimizer.state[old] for name, old in olds.items() if optimizer and old in optimizer.state}
     moved = _move_moments(olds, states, surgery, rule)
     swaps = []
-    for name, old in olds.items():
+    for name, old in there.items():
         value, new = surgery.parameters[name], None
-        if value is not None:
+        if old is None and value is not None:
+            new = nn.Parameter(value.clone(), requires_grad=any(p.requires_grad for p in layer.parameters()))
+        elif value is not None:
             new = nn.Parameter(value.to(device=old.device, dtype=old.dtype), requires_grad=old.requires_grad)
             new.__dict__.update(old.__dict__)  # _optim, _no_weight_decay and the like
-        swaps.append(_Swap(*_place(layer, name), old, new, moved.get(name)))
+        swaps.append(_Swap(*places[name], old, new, moved.get(name)))
     return swaps
 
 
@@ -165,6 +171,9 @@ def _replace(swap: _Swap, optimizer: torch.optim.Optimizer | None) -> None:
         setattr(swap.module, swap.name, swap.new)
     if optimizer is None:
         return
+    if swap.old is None:
+        _join(swap, optimizer)
+        return
     for group in optimizer.param_groups:
         group["params"] = [
             swap.new if parameter is swap.old else parameter
@@ -174,3 +183,15 @@ def _replace(swap: _Swap, optimizer: torch.optim.Optimizer | None) -> None:
     optimizer.state.pop(swap.old, None)
     if swap.state is not None and swap.new is not None:
         optimizer.state[swap.new] = swap.state
+
+
+def _join(swap: _Swap, optimizer: torch.optim.Optimizer) -> None:
+    """Put a parameter that there was not into the group of the next one, where an optimiser made now would have it."""
+    later = [id(parameter) for parameter in swap.module.parameters()]
+    later = later[later.index(id(swap.new)) + 1 :]
+    places = {id(held): (group, k) for group in optimizer.param_groups for k, held in enumerate(group["params"])}
+    for name in later:
+        if name in places:
+            group, k = places[name]
+            group["params"] = [*group["params"][:k], swap.new, *group["params"][k:]]
+            return

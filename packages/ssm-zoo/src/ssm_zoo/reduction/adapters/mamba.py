@@ -9,29 +9,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
 import torch
-from torch import nn
 
-from ..._errors import ReductionError, UnsupportedError
-from ...layers import Surgery, gather_moments
-from ..certificate import Certificate
-from ..proposal import Proposal
+from ...layers import Surgery
+from ...scan.lengths import real_steps
 from ..selected import Selected
-from .diagonal import output_error
+from .selective import SelectiveAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import numpy as np
     from torch import Tensor
-
-    from ssm_gramians import StateSpace
 
     from ..evidence import Evidence
     from ..proposal import Plan
 
 
-class MambaAdapter:
+class MambaAdapter(SelectiveAdapter):
     """See `Adapter`.
 
     Parameters
@@ -40,48 +35,16 @@ class MambaAdapter:
         A `Mamba`.
     """
 
-    states_per_slot = 1
-
-    def __init__(self, layer: nn.Module) -> None:
-        self.layer = layer
-
     @property
     def d_state(self) -> int:
         """Return N."""
         return self.layer.get_parameter("A_log").shape[1]
-
-    def check(self, evidence: Evidence) -> None:
-        """Raise `ReductionError` if the layer or what it saw is not finite."""
-        seen: dict[str, Tensor] = {"activations": evidence.inputs, **dict(self.layer.named_parameters())}
-        for name, value in seen.items():
-            if not bool(value.isfinite().all()):
-                msg = f"the layer has NaN or infinity in its {name}; want finite values: has the training diverged?"
-                raise ReductionError(msg)
-
-    def system(self) -> StateSpace:
-        """Raise `UnsupportedError`: the layer's map changes with its input."""
-        msg = (
-            f"{type(self.layer).__name__} is selective: it has no system whose white-noise Gramians or modes could be "
-            "weighed; balance by 'activations' or 'adjoints'"
-        )
-        raise UnsupportedError(msg)
 
     def gains(self) -> np.ndarray:
         """Return how large the parameters of each state are: the product of its rows that make B and C."""
         N, weight = self.d_state, self.layer.get_parameter("x_proj.weight").detach().double()
         B, C = weight[-2 * N : -N].norm(dim=1), weight[-N:].norm(dim=1)
         return (B * C).cpu().numpy()
-
-    def state_moments(self, evidence: Evidence) -> np.ndarray:
-        r"""Return $E[h h^T]$ over the batch, time and channels."""
-        return self._gathered(evidence)[0]
-
-    def adjoint_moments(self, evidence: Evidence) -> np.ndarray:
-        r"""Return $E[a a^T]$ over the batch, time and channels."""
-        if evidence.gradients is None:
-            msg = "the layer has seen no gradients; want loss.backward() between the forward pass and reducer.step()"
-            raise ReductionError(msg)
-        return self._gathered(evidence)[1]
 
     def output_moments(self, evidence: Evidence) -> np.ndarray:
         r"""Return $E[C_t C_t^T]$: what an error of the states does at once."""
@@ -92,7 +55,8 @@ class MambaAdapter:
                 self.outputs(evidence)
         finally:
             handle.remove()
-        C = seen[0][..., -self.d_state :].flatten(0, -2).double()
+        C = seen[0][..., -self.d_state :].double()
+        C = C.flatten(0, 1) if evidence.lengths is None else C[real_steps(evidence.lengths, C.shape[1])]
         return (C.mT @ C / len(C)).cpu().numpy()
 
     def balanced(self, Z_P: np.ndarray, Z_Q: np.ndarray, *, has_bound: bool) -> Plan:
@@ -104,21 +68,14 @@ class MambaAdapter:
         """Pick states by their scores; nothing is folded."""
         return Selected.by_scores(scores)
 
-    def propose(self, plan: Plan, slots: int, evidence: Evidence) -> Proposal:
-        """Select, fold, and measure on every fourth sequence."""
-        surgery = self._surgery(cast(Selected, plan), slots)
-        _, probe = evidence.split()
-        return Proposal(slots, surgery, Certificate(output_error(self, surgery, probe)))
-
-    def outputs(self, evidence: Evidence) -> Tensor:
-        """Return the layer's outputs."""
-        return self.layer(evidence.inputs, **dict(evidence.options))
-
-    def _surgery(self, plan: Selected, slots: int) -> Surgery:
-        kept, N = torch.from_numpy(plan.kept(slots)), self.d_state
+    def surgery(self, plan: Plan, slots: int, evidence: Evidence) -> tuple[int, Surgery]:
+        """Select, and fold the others into the rows of C."""
+        del evidence
+        selected = cast(Selected, plan)
+        kept, N = torch.from_numpy(selected.kept(slots)), self.d_state
         A_log, weight = self.layer.get_parameter("A_log").detach(), self.layer.get_parameter("x_proj.weight").detach()
         kept = kept.to(weight.device)
-        M = torch.from_numpy(plan.fold(slots)).to(weight.device)
+        M = torch.from_numpy(selected.fold(slots)).to(weight.device)
         dt, B, C = weight.double().split([len(weight) - 2 * N, N, N])
         rows = torch.cat([torch.arange(len(dt), device=kept.device), len(dt) + kept, len(dt) + N + kept])
         parameters = {"A_log": A_log[:, kept], "x_proj.weight": torch.cat([dt, B[kept], M.mT @ C]).to(weight.dtype)}
@@ -130,14 +87,4 @@ class MambaAdapter:
             "A_log": follow("A_log", lambda old: old[:, kept]),
             "x_proj.weight": follow("x_proj.weight", lambda old: old[rows]),
         }
-        return Surgery(parameters, moments, {"x_proj.out_features": len(rows)})
-
-    def _gathered(self, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
-        """Run the layer once more, forward and with the gradients backward, and return both moments."""
-        with torch.enable_grad(), gather_moments(self.layer) as gathered:
-            y = self.outputs(evidence)
-            (moments,) = gathered.values()
-            if evidence.gradients is None:
-                return moments.states().cpu().numpy(), np.zeros(0)
-            torch.autograd.backward(y, evidence.gradients.to(y), inputs=[moments.tap])
-        return moments.states().cpu().numpy(), moments.adjoints().cpu().numpy()
+        return slots, Surgery(parameters, moments, {"x_proj.out_features": len(rows)})

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..._errors import UnsupportedError
-from ...layers import S4, S4D, Mamba, Reducible
+from ...layers import S4, S4D, Mamba, Mamba2, Reducible
 from .channel import ChannelAdapter
 from .diagonal import DiagonalAdapter
+from .hugging_face import MixerAdapter, is_mixer
 from .mamba import MambaAdapter
+from .mamba2 import Mamba2Adapter
 from .s4 import S4Adapter
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from .protocol import Adapter
 
 _REGISTERED: list[tuple[Callable[[nn.Module], bool], Callable[[nn.Module], Adapter]]] = [
+    (is_mixer, MixerAdapter),
+    (lambda module: isinstance(module, Mamba2), Mamba2Adapter),
     (lambda module: isinstance(module, Mamba), MambaAdapter),
     (lambda module: isinstance(module, S4), S4Adapter),
     (lambda module: isinstance(module, S4D), ChannelAdapter),

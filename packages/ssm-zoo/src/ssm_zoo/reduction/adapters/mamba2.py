@@ -1,0 +1,153 @@
+r"""Mamba-2: balanced in full, by a small mixing behind the convolution, or by a selection that keeps the format.
+
+A head's decay is one number, so any coordinates of the state will do: with $h' = L h$ and $h \approx R h'$, the smaller
+layer writes $B'_t = L B_t$ and reads with $C'_t = R^T C_t$. But $B_t$ and $C_t$ come out of a filter and SiLU, in front
+of which nothing can be folded: the layer gets the matrices $L$ and $R^T$ as parameters, `mix_B` and `mix_C`. Where that
+will not do, since a checkpoint must keep its format, states are selected, and the rows of the others are dropped.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
+
+import torch
+
+from ..._errors import require
+from ...layers import Mamba2, Surgery
+from ...layers.padding import right_padded
+from ...scan.lengths import real_steps
+from ..grouped import GroupedPlan, Picked, Rotated
+from ..selected import Selected
+from .selective import SelectiveAdapter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import numpy as np
+    from torch import Tensor
+
+    from ..evidence import Evidence
+    from ..proposal import Plan
+
+    Follow: TypeAlias = Callable[[Mapping[str, Tensor], int], Tensor]
+
+Form: TypeAlias = Literal["mix", "keep"]
+"""What a cut makes of Mamba-2: `mix` any coordinates of the state, `keep` a selection, and the format of the layer."""
+
+
+class Mamba2Adapter(SelectiveAdapter):
+    """See `Adapter`.
+
+    Parameters
+    ----------
+    layer
+        A `Mamba2`.
+    form
+        See `Form`. A layer that has been mixed stays so; there, a selection folds the others into `mix_C`.
+
+    Raises
+    ------
+    OptionError
+        If there is no such form.
+    """
+
+    layer: Mamba2
+
+    def __init__(self, layer: Mamba2, form: Form = "mix") -> None:
+        require(form in get_args(Form), f"got form={form!r}, wanted one of: {', '.join(get_args(Form))}")
+        super().__init__(layer)
+        self.form = form
+
+    @property
+    def d_state(self) -> int:
+        """Return N."""
+        return self.layer.d_state
+
+    def gains(self) -> np.ndarray:
+        """Return how large the parameters of each state are, (groups, N): the product of those that make B and C."""
+        layer = self.layer
+        if layer.mix_B is not None and layer.mix_C is not None:
+            gains = layer.mix_B.norm(dim=2) * layer.mix_C.norm(dim=2)
+        else:
+            rows, d = layer.in_proj.weight.norm(dim=1), layer.d_inner
+            rows = rows[d : d + layer.conv1d.out_channels] * layer.conv1d.weight.norm(dim=(1, 2))
+            gains = rows[d:].view(2, layer.ngroups, -1).prod(0)
+        return gains.detach().double().cpu().numpy()
+
+    @torch.no_grad()
+    def output_moments(self, evidence: Evidence) -> np.ndarray:
+        r"""Return $E[C_t C_t^T]$ of every group: what an error of the states does at once."""
+        lengths = evidence.lengths
+        x, _ = right_padded(evidence.inputs, lengths, dict(evidence.options).get("padding", "right"))
+        C = self.layer.output_maps(x, lengths).double()
+        C = C.flatten(0, 1) if lengths is None else C[real_steps(lengths, C.shape[1])]
+        return (torch.einsum("tgn,tgm->gnm", C, C) / len(C)).cpu().numpy()
+
+    def balanced(self, Z_P: np.ndarray, Z_Q: np.ndarray, *, has_bound: bool) -> Plan:
+        """Balance every group for itself, or pick from it by both moments."""
+        del has_bound
+        if self.form == "mix":
+            return Rotated.of(Z_P, Z_Q)
+        pairs = zip(Z_P, Z_Q, strict=True)
+        return Picked(tuple(Selected.by_moments(one @ one.T, other @ other.T) for one, other in pairs))
+
+    def ranked(self, scores: np.ndarray) -> Plan:
+        """Pick the highest scores of every group; nothing is folded."""
+        return Picked(tuple(Selected.by_scores(row) for row in scores))
+
+    def surgery(self, plan: Plan, slots: int, evidence: Evidence) -> tuple[int, Surgery]:
+        """Mix, or select where that is the form or nothing is mixed but picked."""
+        if self.layer.mix_B is None and isinstance(plan, Picked):
+            return slots, self._selecting(torch.from_numpy(plan.kept(slots)))
+        where = self.layer.A_log.device
+        L, R = (torch.from_numpy(side).to(where) for side in cast(GroupedPlan, plan).maps(slots))
+        return L.shape[1], self._mixing(L, R)
+
+    def _mixing(self, L: Tensor, R: Tensor) -> Surgery:
+        """Return what gives the layer new coordinates; L is (groups, r, N) and R (groups, N, r)."""
+        layer, weight = self.layer, self.layer.conv1d.weight
+        mix_B, mix_C = (
+            side if mix is None else side @ mix.detach().double()
+            for side, mix in ((L, layer.mix_B), (R.mT, layer.mix_C))
+        )
+        parameters = {"mix_B": mix_B.to(weight.dtype), "mix_C": mix_C.to(weight.dtype)}
+        moments: dict[str, Follow] = {
+            "mix_B": lambda old, power: (R.mT**power).to(old["mix_B"].dtype) @ old["mix_B"],
+            "mix_C": lambda old, power: (L**power).to(old["mix_C"].dtype) @ old["mix_C"],
+        }
+        if hasattr(layer, "init_states"):
+            start = layer.init_states.detach()
+            parameters["init_states"] = _by_group(start, L.mT)
+            moments["init_states"] = lambda old, power: _by_group(old["init_states"], R**power)
+        return Surgery(parameters, moments)
+
+    def _selecting(self, kept: Tensor) -> Surgery:
+        """Return what drops the rows of all other states; `kept` is (groups, r)."""
+        layer, d, where = self.layer, self.layer.d_inner, self.layer.A_log.device
+        kept = kept.to(where)
+        shared = layer.ngroups * layer.d_state
+        states = (kept + layer.d_state * torch.arange(layer.ngroups, device=where)[:, None]).flatten()
+        channels = torch.cat([torch.arange(d, device=where), d + states, d + shared + states])
+        heads = d + layer.conv1d.out_channels + torch.arange(layer.nheads, device=where)
+        rows = torch.cat([torch.arange(d, device=where), d + channels, heads])
+        picks: dict[str, Callable[[Tensor], Tensor]] = {
+            name: (lambda old, at=at: old[at])
+            for module, at in (("in_proj", rows), ("conv1d", channels))
+            for name in (f"{module}.weight", f"{module}.bias")
+            if getattr(layer.get_submodule(module), name.rpartition(".")[2]) is not None
+        }
+        if hasattr(layer, "init_states"):
+            chosen = torch.nn.functional.one_hot(kept, layer.d_state).double().mT
+            picks["init_states"] = lambda old: _by_group(old, chosen)
+        sizes = {f"conv1d.{name}": len(channels) for name in ("in_channels", "out_channels", "groups")}
+        return Surgery(
+            {name: pick(layer.get_parameter(name).detach()) for name, pick in picks.items()},
+            {name: (lambda old, _, name=name, pick=pick: pick(old[name])) for name, pick in picks.items()},
+            {**sizes, "in_proj.out_features": len(rows)},
+        )
+
+
+def _by_group(states: Tensor, maps: Tensor) -> Tensor:
+    """Return (heads, P, N) times the matrix of each head's group, (groups, N, r)."""
+    groups = states.unflatten(0, (len(maps), -1)).double()
+    return (groups @ maps[:, None]).flatten(0, 1).to(states.dtype)
