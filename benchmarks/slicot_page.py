@@ -49,7 +49,7 @@ def cells(row):
     elif h2["before"] is None:
         refined = ["∞", spell(h2["after"]), "–"]
     else:
-        refined = [spell(h2["before"]), spell(h2["after"]), f"{100 * (1 - h2['after'] / h2['before']):.2g} %"]
+        refined = [spell(h2["before"]), spell(h2["after"]), lowered(h2)]
     mark = "¹" if row["kind"] == "coprime" else ""
     bound = "–" if row["bound"] is None else spell(row["bound"]) + mark
     verdict = {True: "", False: " **above**", None: "" if row["bound"] is None else " (from below)"}[row["holds"]]
@@ -88,10 +88,16 @@ def irka(rows):
         if row["method"] == "balanced_truncation" and "refused" not in row:
             h2 = row["h2"]
             theirs = h2.get("irka", "continuous time only")
-            gain = f"{100 * (1 - h2['after'] / h2['before']):.2g} %"
+            gain = lowered(h2)
             theirs = spell(theirs) if isinstance(theirs, float) else theirs
             lines.append([row["system"], str(row["order"]), spell(h2["before"]), spell(h2["after"]), gain, theirs])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def lowered(h2):
+    """Return by how much refinement lowers the H2 error."""
+    gain = 100 * (1 - h2["after"] / h2["before"])
+    return f"{gain:.4g} %" if gain > 99 else f"{gain:.2g} %"
 
 
 def spell(number):
