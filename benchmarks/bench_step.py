@@ -1,97 +1,120 @@
-"""Time one training step (forward, backward, Adam) of the CompreSSM paper's sMNIST model, by scan.
+"""One step of one layer, one sequence: what a device in a control loop or a text generator waits for.
 
-The model: 1 block, H = 8, batch 50, 784 steps of one pixel; encoder, batch norm, LRU, GELU, GLU, skip, mean over time,
-head. Run `pytest benchmarks/bench_step.py --benchmark-only`, or this file as a script, which prints a table: there the
-implementations take turns in one process, so that the ratio holds on a busy machine too.
+Every layer as it is deployed (`ssm_zoo.streaming.stepper`, NumPy in and out), by its `step` with tensors, and what
+others offer. Run `pytest benchmarks/bench_step.py --benchmark-only`. One thread: a step is too small for two.
 """
 
 from __future__ import annotations
 
-import time
-from statistics import median
+from importlib.util import find_spec
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
-from torch.nn.functional import cross_entropy, gelu, glu
+from peers import layers as peers
 
-from ssm_zoo.layers import LRU
-from ssm_zoo.process import keep_freed_memory
-from ssm_zoo.scan import scan_threads, set_scan_threads
+import ssm_zoo
+from ssm_zoo.streaming import stepper
 
-BATCH, LENGTH, D_MODEL, CLASSES = 50, 784, 8, 10
-STATES = (256, 28)
-SCANS = ("numba", "torch")
-OFFICIAL = {256: 0.77, 28: 0.078}
-"""Seconds a step of the official JAX code on two cores, by state size, from a study of it; not timed here."""
+D_MODEL, LOOPS = peers.D_MODEL, 200
 
 
-class PaperModel(nn.Module):
-    """The model, with nothing of the package but the layer."""
-
-    def __init__(self, d_state, scan):
-        super().__init__()
-        self.encoder = nn.Linear(1, D_MODEL)
-        self.norm = nn.BatchNorm1d(D_MODEL, affine=False)
-        self.layer = LRU(D_MODEL, d_state, scan=scan)
-        self.mix = nn.Linear(D_MODEL, 2 * D_MODEL)
-        self.head = nn.Linear(D_MODEL, CLASSES)
-
-    def forward(self, x):
-        """Return the logits."""
-        skip = self.encoder(x)
-        x = self.norm(skip.flatten(0, 1)).view_as(skip)
-        x = glu(self.mix(gelu(self.layer(x))), -1) + skip
-        return self.head(x.mean(1))
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Take one thread, and no gradients."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.no_grad():
+        yield
+    torch.set_num_threads(before)
 
 
-keep_freed_memory()
-set_scan_threads(torch.get_num_threads())
-torch.set_num_threads(1)  # as `ssm-zoo train` does for a model so narrow
+def deployed(layer):
+    """Return a step of the frozen layer on an array."""
+    frozen, x = stepper(layer), np.random.default_rng(0).standard_normal((1, D_MODEL)).astype(np.float32)
+    return lambda: frozen.step(x)
 
 
-def training_step(d_state, scan):
-    """Return a function that does one step."""
-    torch.manual_seed(0)
-    model = PaperModel(d_state, scan)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
-    x, y = torch.rand(BATCH, LENGTH, 1), torch.randint(CLASSES, (BATCH,))
+def stepped(layer):
+    """Return a step of the layer on a tensor."""
+    held, x = [layer.init_state(1)], torch.randn(1, D_MODEL)
 
-    def step():
-        optimizer.zero_grad()
-        loss = cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
+    def run():
+        _, held[0] = layer.step(x, held[0])
 
-    return step
+    return run
 
 
-@pytest.mark.parametrize("d_state", STATES)
-@pytest.mark.parametrize("scan", SCANS)
-def test_training_step(benchmark, d_state, scan):
-    """Compare the scans within a group of one state size."""
-    benchmark.group = f"training step, n={d_state}"
+def eager_lru(n):
+    """Return a step of an LRU as it is commonly written in Torch."""
+    layer, x = peers.seeded(lambda: peers.AssociativeLRU(n)), torch.randn(1, D_MODEL)
+    poles, B, C, D = (
+        torch.polar(torch.rand(n), torch.rand(n)),
+        layer.B.mT.contiguous(),
+        layer.C.mT.contiguous(),
+        layer.D,
+    )
+    held = [torch.zeros(1, n, dtype=torch.complex64)]
 
-    benchmark.pedantic(training_step(d_state, scan), rounds=5, warmup_rounds=2)
+    def run():
+        held[0] = poles * held[0] + x.to(B.dtype) @ B
+        return (held[0] @ C).real + D * x
 
-
-def main(rounds=7):
-    """Print seconds a step, the fastest and the median, and ratios of the medians."""
-    print(f"{scan_threads()} threads; seconds a step: fastest, median")
-    for d_state in STATES:
-        steps = {scan: training_step(d_state, scan) for scan in SCANS}
-        times = {scan: [] for scan in SCANS}
-        for _ in range(rounds + 1):
-            for scan, step in steps.items():
-                start = time.perf_counter()
-                step()
-                times[scan].append(time.perf_counter() - start)
-        row = "  ".join(f"{scan} {min(t[1:]):.4f} {median(t[1:]):.4f}" for scan, t in times.items())
-        ratio = median(times["torch"][1:]) / median(times["numba"][1:])
-        official = OFFICIAL[d_state] / min(times["numba"][1:])
-        print(f"n={d_state:3}  {row}  ratio {ratio:.1f}; official code {official:.1f} times the fastest")
+    return run
 
 
-if __name__ == "__main__":
-    main()
+def hugging_face(n):
+    """Return a step of the mixer of transformers with its cache, or None."""
+    if find_spec("transformers") is None:
+        return None
+    from transformers import DynamicCache
+    from transformers.models.mamba.modeling_mamba import MambaConfig
+
+    mixer = peers.hugging_face_mamba(n).eval()
+    cache = DynamicCache(config=MambaConfig(hidden_size=D_MODEL, state_size=n, num_hidden_layers=1))
+    mixer(torch.randn(1, 8, D_MODEL), cache_params=cache)
+    x = torch.randn(1, 1, D_MODEL)
+    return lambda: mixer(x, cache_params=cache)
+
+
+def mambapy(n):
+    """Return a step of the block of mambapy, or None."""
+    block = peers.mambapy_mamba(n)
+    if block is None:
+        return None
+    block.eval()
+    channels, taps = block.config.d_inner, block.config.d_conv - 1
+    held, x = [(torch.zeros(1, channels, n), torch.zeros(1, channels, taps))], torch.randn(1, D_MODEL)
+
+    def run():
+        _, held[0] = block.step(x, held[0])
+
+    return run
+
+
+@pytest.mark.parametrize("n", [256, 64, 16])
+def test_mamba(race, n):
+    """The whole block."""
+    layer = ssm_zoo.Mamba(D_MODEL, n)
+    contestants = {
+        "ours": deployed(layer),
+        "ours, tensors": stepped(layer),
+        "transformers": hugging_face(n),
+        "mambapy": mambapy(n),
+    }
+    race(f"step of Mamba, N={n}", contestants, loops=LOOPS)
+
+
+@pytest.mark.parametrize("n", [256, 64, 32])
+def test_lru(race, n):
+    """128 features."""
+    layer = ssm_zoo.LRU(D_MODEL, n)
+    contestants = {"ours": deployed(layer), "ours, tensors": stepped(layer), "Torch, complex": eager_lru(n)}
+    race(f"step of LRU, N={n}", contestants, loops=LOOPS)
+
+
+@pytest.mark.parametrize("name", ["S5", "S4D", "Mamba2"])
+def test_the_others(race, name):
+    """64 states; peers have no fused step to compare with."""
+    layer = getattr(ssm_zoo, name)(D_MODEL, 64)
+    race(f"step of {name}, N=64", {"ours": deployed(layer), "ours, tensors": stepped(layer)}, loops=LOOPS)

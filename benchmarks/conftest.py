@@ -9,7 +9,7 @@ from statistics import median
 
 import pytest
 
-TAKE_PART = ("ssm-gramians", "numpy", "scipy", "numba", "torch", "slycot", "pymor", "control", "mpmath")
+TAKE_PART = "ssm-gramians numpy scipy numba torch slycot pymor control mpmath transformers mambapy s5-pytorch".split()
 
 
 @pytest.fixture
