@@ -12,7 +12,7 @@ from ._errors import (
     ZooError,
 )
 from .checkpoints import load_checkpoint, save_checkpoint
-from .layers import LRU, S4, S4D, S5, Mamba, MambaState, Reducible, Surgery
+from .layers import LRU, S4, S4D, S5, Mamba, Mamba2, MambaState, Reducible, Surgery
 from .models import (
     ClassifierConfig,
     LanguageModel,
@@ -40,6 +40,7 @@ __all__ = [
     "LanguageModel",
     "LanguageModelConfig",
     "Mamba",
+    "Mamba2",
     "MambaState",
     "OptionError",
     "Reducible",

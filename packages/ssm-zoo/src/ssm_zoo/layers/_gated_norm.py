@@ -45,5 +45,5 @@ class GatedRMSNorm(nn.Module):
     ) -> Float[Tensor, "batch length d"]:
         """Return the gated and normalised u, in single precision at least."""
         weight = self.weight.to(torch.promote_types(self.weight.dtype, torch.float32))
-        options = {"groups": self.groups, "eps": self.eps, "norm_before_gate": self.norm_before_gate}
+        options: dict[str, Any] = {"groups": self.groups, "eps": self.eps, "norm_before_gate": self.norm_before_gate}
         return gated_norm(u, z, weight, **options, implementation=implementation)

@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 from numba import carray, types
-from numba.extending import intrinsic
 
 from ..scan.elementary import sigmoid, softplus
-from ..scan.simd import LINE_BYTES, fill, fma, inlined, kernel, number, read, total, write
+from ..scan.simd import LINE_BYTES, fill, fma, inlined, intrinsic, kernel, number, read, total, write
 
 LANES = LINE_BYTES // 4
 

@@ -102,11 +102,12 @@ class LayerStepper:
     """
 
     def __init__(self, step: Any, start: MambaState) -> None:
-        self._step, self._start = step, MambaState(*(t.contiguous().numpy().copy() for t in start))
-        self._state = MambaState(*(part.copy() for part in self._start))
+        self._step = step  # the kernel reads its memory
+        arrays = [[t.contiguous().numpy().copy() for t in start] for _ in range(2)]
+        self._start, self._state = (MambaState(*part) for part in arrays)  # type: ignore[arg-type]
         batch, (d_model,) = len(self._start.conv), step._shapes[0]
         self._x, self._y = (np.empty((batch, d_model), dtype=np.float32) for _ in range(2))
-        conv, ssm = (part.ctypes.data for part in self._state)
+        conv, ssm = (part.ctypes.data for part in arrays[1])
         places = self._x.ctypes.data, conv, ssm, self._y.ctypes.data, conv, ssm
         self._kernel, self._arguments = step.kernel, (batch, places, *step._rest)
 

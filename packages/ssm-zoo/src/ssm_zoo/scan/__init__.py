@@ -5,6 +5,7 @@ from .channel import channel_scan, choose_channel_scan
 from .convolution import fft_conv, s4_kernel, s4d_kernel
 from .depthwise import causal_conv, choose_conv
 from .diagonal import available_scans, choose_scan, diagonal_scan
+from .dual import choose_ssd, ssd
 from .moments import Moments
 from .selective import choose_selective_scan, selective_scan
 from .threads import scan_threads, set_scan_threads
@@ -20,6 +21,7 @@ __all__ = [
     "choose_conv",
     "choose_scan",
     "choose_selective_scan",
+    "choose_ssd",
     "diagonal_scan",
     "fft_conv",
     "s4_kernel",
@@ -27,4 +29,5 @@ __all__ = [
     "scan_threads",
     "selective_scan",
     "set_scan_threads",
+    "ssd",
 ]

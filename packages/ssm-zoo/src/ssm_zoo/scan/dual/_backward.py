@@ -5,9 +5,8 @@
     du = (G ⊙ E)ᵀ dy + 2**(s_q - s_j) B Λᵀ            dB = 2**(s_q - s_j) u Λ + (dG)ᵀ C
     dG = Σ E ⊙ (dy uᵀ), over the heads                dC = 2**s_i dy H + dG B
 
-The gradient of the log of a step's decay is the sum of what crosses the step: pairs i >= k > j inside the chunk, the state
-before on its way to i >= k, j < k on its way to the state after, and the one state on its way to the other. Pairs i = j do
-not count; to add them up and subtract them again would drown the others in rounding where the decay is strong.
+The gradient of the log of a step's decay is the sum of what crosses the step k: pairs i >= k > j inside the chunk, the
+state before on its way to i >= k, j < k on its way to the state after, and the one state on its way to the other.
 """
 
 from __future__ import annotations
@@ -21,11 +20,14 @@ from ._products import (
     BELOW,
     FULL,
     LOWER,
+    START,
+    UNIT,
     UPPER,
     add_product,
     clear,
     deliver,
     dot,
+    fetch,
     peek,
     poke,
     scale,
@@ -37,111 +39,112 @@ from ._products import (
 @kernel
 def backward(
     heads, lengths, sizes, x, x_of, dt, dt_of, A, B, B_of, C, C_of, D, checkpoints, dy, dy_of, adjoints, kept,
-    dx, ddt, dA, dB, dC, dD, b, g, part, groups, keep,
+    dx, ddt, dA, dB, dC, dD, b, g, part, keep,
 ):  # fmt: skip
     """Fill in the gradients; `adjoints` is the last state's gradient and becomes the first one's."""
-    P, N, n_heads = sizes
+    P, N, n_heads, batch, groups = sizes
     length, padded = lengths
     P_w, N_w = wide(P, x), wide(N, x)
     first, end = heads
     mask, strict = triangle(x, 0), triangle(x, -1)
-    B_c, C_c = np.empty((CHUNK, N_w), x.dtype), np.empty((CHUNK, N_w), x.dtype)
-    dB_c, dC_c, T = np.empty((CHUNK, N_w), x.dtype), np.empty((CHUNK, N_w), x.dtype), np.empty((CHUNK, N_w), x.dtype)
-    B_t, X_t = np.zeros((N, CHUNK), x.dtype), np.zeros((P, CHUNK), x.dtype)
-    G, dG = np.zeros((CHUNK, CHUNK), x.dtype), np.zeros((CHUNK, CHUNK), x.dtype)
-    K, pairs = np.zeros((CHUNK, CHUNK), x.dtype), np.zeros((CHUNK, CHUNK), x.dtype)
-    X, Y = np.empty((CHUNK, P_w), x.dtype), np.empty((CHUNK, P_w), x.dtype)
-    U = np.empty((CHUNK, P_w), x.dtype)
-    adjoint, adjoint_t = np.zeros((end - first, P, N_w), x.dtype), np.zeros((N, P_w), x.dtype)
+    B_c, C_c = np.empty(CHUNK * N_w, x.dtype), np.empty(CHUNK * N_w, x.dtype)
+    dB_c, dC_c, T = np.empty(CHUNK * N_w, x.dtype), np.empty(CHUNK * N_w, x.dtype), np.empty(CHUNK * N_w, x.dtype)
+    B_t, X_t = np.zeros(N * CHUNK, x.dtype), np.zeros(P * CHUNK, x.dtype)
+    G, dG = np.zeros(CHUNK * CHUNK, x.dtype), np.zeros(CHUNK * CHUNK, x.dtype)
+    K, pairs = np.zeros(CHUNK * CHUNK, x.dtype), np.zeros(CHUNK * CHUNK, x.dtype)
+    X, Y = np.empty(CHUNK * P_w, x.dtype), np.empty(CHUNK * P_w, x.dtype)
+    U = np.empty(CHUNK * P_w, x.dtype)
+    adjoint, adjoint_t = np.zeros((end - first) * P * N_w, x.dtype), np.zeros(N * P_w, x.dtype)
     high, low, steps = np.empty(CHUNK, x.dtype), np.empty(CHUNK, x.dtype), np.empty(CHUNK, x.dtype)
     since, until = np.empty(CHUNK, x.dtype), np.empty(CHUNK, x.dtype)
-    crossing, leaving = np.empty(CHUNK, x.dtype), np.empty(CHUNK, x.dtype)
-    for h in range(first, end):
-        for p in range(P):
-            for n in range(N):
-                adjoint[h - first, p, n] = adjoints[b, h, p, n]
+    later, across = np.empty(CHUNK, x.dtype), np.empty(CHUNK, x.dtype)
+    arriving, leaving = np.empty(CHUNK, x.dtype), np.empty(CHUNK, x.dtype)
+    for row in range((end - first) * P):
+        fetch(adjoint, row * N_w, adjoints, ((b * n_heads + first) * P + row) * N, N)
     chunks = (padded + CHUNK - 1) // CHUNK
     for c in range(chunks - 1, -1, -1):
         t0 = c * CHUNK
         rows = max(0, min(CHUNK, length - t0))
         if keep:
-            for h in range(first, end):
-                for p in range(P):
-                    for n in range(N):
-                        kept[b, c, h, p, n] = adjoint[h - first, p, n]
+            for row in range((end - first) * P):
+                deliver(kept, (((b * chunks + c) * n_heads + first) * P + row) * N, adjoint, row * N_w, N)
         if rows == 0:
             continue
         rows_of(B, b * B_of[0] + t0 * B_of[1] + g * B_of[2], B_of[1], rows, N, B_c, N_w)
         rows_of(C, b * C_of[0] + t0 * C_of[1] + g * C_of[2], C_of[1], rows, N, C_c, N_w)
-        transpose(B_t, 0, CHUNK, B_c, 0, N_w, CHUNK, N)
-        set_product(G, 0, CHUNK, C_c, 0, N_w, 1, B_t, 0, CHUNK, rows, CHUNK, N, BELOW)
-        clear(dG, 0, CHUNK, CHUNK, CHUNK)
-        clear(dB_c, 0, N_w, CHUNK, N_w)
-        clear(dC_c, 0, N_w, CHUNK, N_w)
+        transpose(B_t, START, CHUNK, B_c, START, N_w, CHUNK, N)
+        set_product(G, START, CHUNK, C_c, START, N_w, UNIT, B_t, START, CHUNK, rows, CHUNK, N, BELOW)
+        clear(dG, START, CHUNK, CHUNK, CHUNK)
+        clear(dB_c, START, N_w, CHUNK, N_w)
+        clear(dC_c, START, N_w, CHUNK, N_w)
         for h in range(first, end):
             here, before = (h - first) * P * N_w, ((b * chunks + c) * n_heads + h) * P * N_w
             decays(dt, b * dt_of[0] + t0 * dt_of[1] + h * dt_of[2], dt_of[1], A[h], rows, high, low, steps)
             factors(high, low, steps, since, until)
             rows_of(x, b * x_of[0] + t0 * x_of[1] + h * x_of[2], x_of[1], rows, P, X, P_w)
             rows_of(dy, b * dy_of[0] + t0 * dy_of[1] + h * dy_of[2], dy_of[1], rows, P, Y, P_w)
-            transpose(X_t, 0, CHUNK, X, 0, P_w, CHUNK, P)
-            set_product(pairs, 0, CHUNK, Y, 0, P_w, 1, X_t, 0, CHUNK, rows, CHUNK, P, BELOW)
-            _through_pairs(G, pairs, high, low, steps, mask, strict, K, dG, crossing, leaving, rows)
+            transpose(X_t, START, CHUNK, X, START, P_w, CHUNK, P)
+            set_product(pairs, START, CHUNK, Y, START, P_w, UNIT, X_t, START, CHUNK, rows, CHUNK, P, BELOW)
+            _through_pairs(G, pairs, high, low, steps, mask, strict, K, dG, later, across, rows)
             # B Λᵀ, and then all of du
-            transpose(adjoint_t, 0, P_w, adjoint, here, N_w, P, N)
-            set_product(U, 0, P_w, B_c, 0, N_w, 1, adjoint_t, 0, P_w, rows, P_w, N, FULL)
+            transpose(adjoint_t, START, P_w, adjoint, here, N_w, P, N)
+            set_product(U, START, P_w, B_c, START, N_w, UNIT, adjoint_t, START, P_w, rows, P_w, N, FULL)
             for t in range(rows):
                 scale(U, t * P_w, P_w, until[t])
-                crossing[t] -= leaving[t]
                 leaving[t] = steps[t] * dot(X, t * P_w, U, t * P_w, P_w)
-            add_product(U, 0, P_w, K, 0, 1, CHUNK, Y, 0, P_w, rows, P_w, rows, UPPER)
+            add_product(U, START, P_w, K, START, UNIT, CHUNK, Y, START, P_w, rows, P_w, rows, UPPER)
             at_ddt, at_dD = (b * padded + t0) * n_heads + h, (b * n_heads + h) * P_w
             for t in range(rows):
                 poke(ddt, at_ddt + t * n_heads, dot(X, t * P_w, U, t * P_w, P_w))
                 _row(U, X, Y, t * P_w, steps[t], until[t], since[t], D, h * P_w, dD, at_dD, P_w)
                 deliver(dx, ((b * padded + t0 + t) * n_heads + h) * P, U, t * P_w, P)
-            add_product(dB_c, 0, N_w, X, 0, P_w, 1, adjoint, here, N_w, rows, N_w, P, FULL)
-            set_product(T, 0, N_w, Y, 0, P_w, 1, checkpoints, before, N_w, rows, N_w, P, FULL)
+            add_product(dB_c, START, N_w, X, START, P_w, UNIT, adjoint, here, N_w, rows, N_w, P, FULL)
+            set_product(T, START, N_w, Y, START, P_w, UNIT, checkpoints, before, N_w, rows, N_w, P, FULL)
             for t in range(rows):
-                crossing[t] += dot(T, t * N_w, C_c, t * N_w, N_w)
+                arriving[t] = dot(T, t * N_w, C_c, t * N_w, N_w)
                 _add(dC_c, t * N_w, T, t * N_w, N_w)
             passing = since[CHUNK - 1] * dot(adjoint, here, checkpoints, before, P * N_w)
             for p in range(P):
                 scale(adjoint, here + p * N_w, N_w, since[CHUNK - 1])
-            add_product(adjoint, here, N_w, Y, 0, 1, P_w, C_c, 0, N_w, P, N_w, rows, FULL)
-            dA[b, h] += _through_decays(ddt, at_ddt, n_heads, A[h], steps, crossing, leaving, passing, rows)
-        add_product(dC_c, 0, N_w, dG, 0, CHUNK, 1, B_c, 0, N_w, rows, N_w, rows, LOWER)
-        add_product(dB_c, 0, N_w, dG, 0, 1, CHUNK, C_c, 0, N_w, rows, N_w, rows, UPPER)
+            add_product(adjoint, here, N_w, Y, START, UNIT, P_w, C_c, START, N_w, P, N_w, rows, FULL)
+            dA[b * n_heads + h] += _through_decays(
+                ddt, at_ddt, n_heads, A[h], steps, across, arriving, leaving, passing, rows
+            )
+        add_product(dC_c, START, N_w, dG, START, CHUNK, UNIT, B_c, START, N_w, rows, N_w, rows, LOWER)
+        add_product(dB_c, START, N_w, dG, START, UNIT, CHUNK, C_c, START, N_w, rows, N_w, rows, UPPER)
         for t in range(rows):
-            at = (((part * dB.shape[1] + b) * padded + t0 + t) * groups + g) * N
+            at = (((part * batch + b) * padded + t0 + t) * groups + g) * N
             deliver(dB, at, dB_c, t * N_w, N)
             deliver(dC, at, dC_c, t * N_w, N)
-    for h in range(first, end):
-        for p in range(P):
-            for n in range(N):
-                adjoints[b, h, p, n] = adjoint[h - first, p, n]
+    for row in range((end - first) * P):
+        deliver(adjoints, ((b * n_heads + first) * P + row) * N, adjoint, row * N_w, N)
 
 
 @kernel
-def _through_pairs(G, pairs, high, low, steps, mask, strict, K, dG, rows_of_R, columns_of_R, rows):
-    """K = G ⊙ E, dG += E ⊙ pairs ⊙ dt, and the sums over rows and columns of their product off the diagonal."""
+def _through_pairs(G, pairs, high, low, steps, mask, strict, K, dG, later, across, rows):
+    """K = G ⊙ E, dG += E ⊙ pairs ⊙ dt, and what of G ⊙ dG crosses each step, from i >= k to j < k.
+
+    `later` holds what comes to each j from the rows so far: differences of sums over rows and columns, the usual way,
+    would lose digits.
+    """
     width = 64 // G.itemsize
     for j in range(0, CHUNK, width):
-        store(columns_of_R, j, number(load(G, 0), 0.0))
-    for i in range(rows):
+        store(later, j, number(load(G, 0), 0.0))
+    for i in range(rows - 1, -1, -1):
         found = number(load(G, 0), 0.0)
         for j in range(0, i + 1, width):
             at = i * CHUNK + j
             E = fading(high, low, i, j)
-            inside = load(strict, (i - j) * width) if j + width > i else number(E, 1.0)
-            E = E * load(mask, (i - j) * width) if j + width > i else E
+            before = number(E, 1.0)
+            if j + width > i:
+                E, before = E * load(mask, (i - j) * width), load(strict, (i - j) * width)
             through = load(pairs, at) * E * load(steps, j)
-            R = through * load(G, at) * inside
-            found = found + R
-            store(columns_of_R, j, load(columns_of_R, j) + R)
+            so_far = load(later, j) + through * load(G, at) * before
+            found = fma(so_far, before, found)
+            store(later, j, so_far)
             store(dG, at, load(dG, at) + through)
             store(K, at, load(G, at) * E)
-        rows_of_R[i] = total(found)
+        across[i] = total(found)
 
 
 @kernel
@@ -162,17 +165,17 @@ def _add(out, o, a, a0, columns):
 
 
 @kernel
-def _through_decays(ddt, at, step_of, A, steps, crossing, leaving, passing, rows):
+def _through_decays(ddt, at, step_of, A, steps, across, arriving, leaving, passing, rows):
     """Add A times the gradient of the log decays to ddt, and return what A gains."""
     left = 0.0
     for t in range(rows):  # what has left the steps before t
         own = leaving[t]
         leaving[t] = left
         left += own
-    arriving, dA = np.float64(passing), 0.0
+    arrived, dA = np.float64(passing), 0.0
     for t in range(rows - 1, -1, -1):
-        arriving += crossing[t]
-        gradient = arriving + leaving[t]
+        arrived += arriving[t]
+        gradient = arrived + across[t] + leaving[t]
         poke(ddt, at + t * step_of, peek(ddt, at + t * step_of) + A * gradient)
         dA += gradient * steps[t]
     return dA

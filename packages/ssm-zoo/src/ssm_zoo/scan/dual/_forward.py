@@ -21,9 +21,9 @@ import numpy as np
 from ssm_zoo.scan.elementary import exp2
 from ssm_zoo.scan.simd import fill, fma, kernel, load, store
 
-from ._products import BELOW, FULL, LOWER, add_product, deliver, fetch, peek, scale, set_product, transpose
+from ._products import BELOW, FULL, LOWER, START, UNIT, add_product, deliver, fetch, peek, scale, set_product, transpose
 
-CHUNK = 48  # whole blocks of six rows, whole lines of either precision; the matrices of a head fit a level-1 cache
+CHUNK = np.int64(48)  # whole blocks of six rows, and whole lines; the matrices of a head fit a level-1 cache
 
 _LOG2E = 1 / math.log(2)
 
@@ -39,10 +39,10 @@ def wide(count, array):
 def triangle(like, last):
     """Return rows of a line that are one up to column `row + last`, and zero beyond."""
     width = 64 // like.itemsize
-    mask = np.zeros((width, width), like.dtype)
+    mask = np.zeros(width * width, like.dtype)
     for row in range(width):
         for column in range(min(width, row + last + 1)):
-            mask[row, column] = 1
+            mask[row * width + column] = 1
     return mask
 
 
@@ -80,9 +80,10 @@ def _mix(G, high, low, steps, mask, M, rows):
     width = 64 // M.itemsize
     for i in range(rows):
         for j in range(0, i + 1, width):
-            line = load(G, i * CHUNK + j) * fading(high, low, i, j) * load(steps, j)
+            E = fading(high, low, i, j)
             if j + width > i:
-                line = line * load(mask, (i - j) * width)
+                E = E * load(mask, (i - j) * width)  # first of all: beyond the diagonal, E is as large as numbers get
+            line = load(G, i * CHUNK + j) * E * load(steps, j)
             store(M, i * CHUNK + j, line)
 
 
@@ -91,8 +92,7 @@ def rows_of(source, at, step_of, rows, count, out, out_w):
     """Copy the rows of a chunk; those beyond are zero."""
     for t in range(rows):
         fetch(out, t * out_w, source, at + t * step_of, count)
-    for k in range(rows * out_w, CHUNK * out_w):
-        out[k // out_w, k % out_w] = 0
+    out[rows * out_w : CHUNK * out_w] = 0
 
 
 @kernel
@@ -104,13 +104,13 @@ def forward(
     length, padded = lengths
     P_w, N_w = wide(P, x), wide(N, x)
     mask = triangle(x, 0)
-    B_c, C_c = np.empty((CHUNK, N_w), x.dtype), np.empty((CHUNK, N_w), x.dtype)
-    B_t, G, M = np.zeros((N, CHUNK), x.dtype), np.zeros((CHUNK, CHUNK), x.dtype), np.zeros((CHUNK, CHUNK), x.dtype)
-    X, Y = np.empty((CHUNK, P_w), x.dtype), np.empty((CHUNK, P_w), x.dtype)
+    B_c, C_c = np.empty(CHUNK * N_w, x.dtype), np.empty(CHUNK * N_w, x.dtype)
+    B_t, G, M = np.zeros(N * CHUNK, x.dtype), np.zeros(CHUNK * CHUNK, x.dtype), np.zeros(CHUNK * CHUNK, x.dtype)
+    X, Y = np.empty(CHUNK * P_w, x.dtype), np.empty(CHUNK * P_w, x.dtype)
     high, low, steps = np.empty(CHUNK, x.dtype), np.empty(CHUNK, x.dtype), np.empty(CHUNK, x.dtype)
     since, until = np.empty(CHUNK, x.dtype), np.empty(CHUNK, x.dtype)
     first, end = heads
-    H = np.zeros((end - first, N, P_w), x.dtype)
+    H = np.zeros((end - first) * N * P_w, x.dtype)
     for h in range(first, end):
         transpose(H, (h - first) * N * P_w, P_w, state, (b * n_heads + h) * P * N, N, P, N)
     chunks = (padded + CHUNK - 1) // CHUNK
@@ -120,8 +120,8 @@ def forward(
         if rows > 0:
             rows_of(B, b * B_of[0] + t0 * B_of[1] + g * B_of[2], B_of[1], rows, N, B_c, N_w)
             rows_of(C, b * C_of[0] + t0 * C_of[1] + g * C_of[2], C_of[1], rows, N, C_c, N_w)
-            transpose(B_t, 0, CHUNK, B_c, 0, N_w, CHUNK, N)
-            set_product(G, 0, CHUNK, C_c, 0, N_w, 1, B_t, 0, CHUNK, rows, CHUNK, N, BELOW)
+            transpose(B_t, START, CHUNK, B_c, START, N_w, CHUNK, N)
+            set_product(G, START, CHUNK, C_c, START, N_w, UNIT, B_t, START, CHUNK, rows, CHUNK, N, BELOW)
         for h in range(first, end):
             before = (h - first) * N * P_w
             if keep:
@@ -132,17 +132,17 @@ def forward(
             factors(high, low, steps, since, until)
             rows_of(x, b * x_of[0] + t0 * x_of[1] + h * x_of[2], x_of[1], rows, P, X, P_w)
             _mix(G, high, low, steps, mask, M, rows)
-            set_product(Y, 0, P_w, C_c, 0, N_w, 1, H, before, P_w, rows, P_w, N, FULL)
+            set_product(Y, START, P_w, C_c, START, N_w, UNIT, H, before, P_w, rows, P_w, N, FULL)
             for t in range(rows):
                 scale(Y, t * P_w, P_w, since[t])
-            add_product(Y, 0, P_w, M, 0, CHUNK, 1, X, 0, P_w, rows, P_w, rows, LOWER)
+            add_product(Y, START, P_w, M, START, CHUNK, UNIT, X, START, P_w, rows, P_w, rows, LOWER)
             for t in range(rows):
                 _add_scaled(Y, t * P_w, X, t * P_w, D, h * P_w, P_w)
                 deliver(y, b * y_of[0] + (t0 + t) * y_of[1] + h * y_of[2], Y, t * P_w, P)
                 scale(X, t * P_w, P_w, until[t] * steps[t])
             for n in range(N):
                 scale(H, before + n * P_w, P_w, since[CHUNK - 1])
-            add_product(H, before, P_w, B_c, 0, 1, N_w, X, 0, P_w, N, P_w, rows, FULL)
+            add_product(H, before, P_w, B_c, START, UNIT, N_w, X, START, P_w, N, P_w, rows, FULL)
     for h in range(first, end):
         transpose(last, (b * n_heads + h) * P * N, N, H, (h - first) * N * P_w, P_w, N, P)
 

@@ -7,13 +7,17 @@ twelve of the sixteen that AVX2 has.
 
 from __future__ import annotations
 
+import numpy as np
 from numba.core import types
-from numba.extending import intrinsic
 
-from ssm_zoo.scan.simd import fill, fma, kernel, load, number, store, total
+from ssm_zoo.scan.simd import fill, fma, intrinsic, kernel, load, number, store, total
 
-FULL, LOWER, UPPER, BELOW = 0, 1, 2, 3
+FULL, LOWER, UPPER, BELOW = (np.int64(k) for k in range(4))
 """Nothing is known; the left factor is zero beyond the diagonal; before it; the result is not wanted beyond it."""
+
+
+START, UNIT = np.int64(0), np.int64(1)
+"""A place and a stride. As literals, they would make Numba compile a product again for every combination of them."""
 
 
 @intrinsic

@@ -11,12 +11,14 @@ from torch import Tensor
 from ssm_zoo.scan.threads import on_threads, scan_threads
 
 from ._backward import backward
-from ._forward import CHUNK, forward
+from ._forward import CHUNK as _CHUNK
+from ._forward import forward
 from .moments import adjoint_moment, state_moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+CHUNK = int(_CHUNK)
 _WORTH_A_THREAD = 1 << 22  # multiply-adds; below it, waking a thread costs more than it saves
 _LINE_BYTES = 64
 
@@ -59,15 +61,15 @@ def _ssd(
     y, last = new(x.shape), torch.empty_like(state)
     checkpoints = (x.new_zeros if N_w > N else x.new_empty)(batch, chunks, h, P, N_w) if keep else x.new_empty(0)
     ends = [length] * batch if lengths is None else lengths.tolist()
-    arrays = (*_flat(x), *_flat(dt), A.contiguous().numpy(), *_flat(B), *_flat(C), D_w.numpy())
-    results = (state.numpy(), checkpoints.numpy(), *_flat(y), last.numpy())
+    arrays = (*_flat(x), *_flat(dt), A.contiguous().numpy(), *_flat(B), *_flat(C), _vector(D_w))
+    results = (_vector(state), _vector(checkpoints), *_flat(y), _vector(last))
 
     def work(b: int, group: int, _: int, heads: tuple[int, int]) -> None:
         forward(heads, (ends[b], length), (P, N, h), *arrays, *results, b, group, keep)
 
     threads = _threads(x, N)
     _share_out(work, batch, _heads(batch, h, g, threads), threads)
-    return y, last, checkpoints, _moment(state_moment, x, tap, ends, dt, A, B, (x, dt), checkpoints[..., :N])
+    return y, last, checkpoints, _moment(state_moment, x, tap, ends, dt, A, B, x, dt, checkpoints[..., :N])
 
 
 @_ssd.register_fake
@@ -105,15 +107,15 @@ def _ssd_backward(
     dA, dD = A.new_zeros(batch, h, dtype=torch.float64), x.new_zeros(batch, *D_w.shape)
     kept = x.new_empty(batch, checkpoints.shape[1], h, P, N) if tap is not None else x.new_empty(0, 0, 0, 0, 0)
     ends = [length] * batch if lengths is None else lengths.tolist()
-    arrays = (*_flat(x), *_flat(dt), A.contiguous().numpy(), *_flat(B), *_flat(C), D_w.numpy(), checkpoints.numpy())
-    results = [t.numpy() for t in (d_state, kept, dx, ddt, dA, dB, dC, dD)]
+    arrays = (*_flat(x), *_flat(dt), A.contiguous().numpy(), *_flat(B), *_flat(C), _vector(D_w), _vector(checkpoints))
+    results = [_vector(t) for t in (d_state, kept, dx, ddt, dA, dB, dC, dD)]
 
     def work(b: int, group: int, part: int, heads: tuple[int, int]) -> None:
-        sizes = (ends[b], length), (P, N, h)
-        backward(heads, *sizes, *arrays, *_flat(dy), *results, b, group, part, g, tap is not None)
+        sizes = (ends[b], length), (P, N, h, batch, g)
+        backward(heads, *sizes, *arrays, *_flat(dy), *results, b, group, part, tap is not None)
 
     _share_out(work, batch, heads, threads)
-    moment = _moment(adjoint_moment, x, tap, ends, dt, A, C, (dy, None), kept)
+    moment = _moment(adjoint_moment, x, tap, ends, dt, A, C, dy, None, kept)
     dB, dC = (t.sum(0) if parts > 1 else t.squeeze(0) for t in (dB, dC))
     return dx, ddt, dA.sum(0).to(A), dB, dC, dD.sum(0)[:, :P].contiguous(), d_state, moment
 
@@ -159,15 +161,14 @@ def _share_out(work: Callable[..., None], batch: int, heads: list, threads: int)
     on_threads(work, [(b, *part) for b in range(batch) for part in heads], threads)
 
 
-def _moment(of: Callable[..., Tensor], x, tap, ends, dt, A, B, scaled, states) -> Tensor:
+def _moment(of, x, tap, ends, dt, A, B, values, steps, states):
     """Return the moment of the states of all sequences, in double precision, sequence by sequence."""
     g, N = B.shape[2:]
     moment = x.new_zeros(0 if tap is None else g, N, N, dtype=torch.float64)
     for b, end in enumerate(ends if tap is not None else ()):
         if end == 0:
             continue
-        u, step = (t if t is None else t[b, :end] for t in scaled)
-        u = u if step is None else u * step[..., None]
+        u = values[b, :end] if steps is None else values[b, :end] * steps[b, :end, :, None]
         s = _chunks((dt[b, :end] * A).double(), g).cumsum(-1)  # (g, r, c, q)
         w = _chunks(torch.ones_like(dt[b, :end, :1]), 1)
         moment += of(
@@ -186,6 +187,10 @@ def _flat(t: Tensor) -> tuple[Any, tuple[int, ...]]:
     """Return the memory that a tensor spans as a vector, and its strides: kernels then compile once for all layouts."""
     span = 1 + sum((size - 1) * stride for size, stride in zip(t.shape, t.stride(), strict=True))
     return t.as_strided((span,), (1,)).numpy(), t.stride()
+
+
+def _vector(t: Tensor) -> Any:
+    return t.view(-1).numpy()
 
 
 def _compact(t: Tensor) -> Tensor:

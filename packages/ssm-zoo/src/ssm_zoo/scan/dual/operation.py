@@ -10,7 +10,7 @@ from torch.nn.functional import softplus
 
 from ssm_zoo._errors import DtypeError, ShapeError, require
 from ssm_zoo.scan._operation import Choice, Implementation, Operation
-from ssm_zoo.scan.lengths import check_lengths
+from ssm_zoo.scan.lengths import blank, check_lengths
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -99,15 +99,17 @@ def ssd(
         implementation = choose_ssd(x).implementation
     run = _OPERATION.load(implementation)
     with torch.autocast(x.device.type, enabled=False):
+        dt = dt if lengths is None else blank(dt, lengths)  # or the bias would have a gradient of NaN
         dt = dt if dt_bias is None else dt + dt_bias
         dt = softplus(dt) if dt_softplus else dt
         dt = dt if (low, high) == (-math.inf, math.inf) else dt.clamp(low, high)
         if 0 in x.shape[:2]:
             return x.clone(), state.clone()
-        outputs, last, *gathered = run(x, dt, A, B, C, D, state, lengths, None if moments is None else moments.tap)
+        tap = None if moments is None else moments.tap
+        outputs, last, *moment = run(x, dt, A, B, C, D, state, lengths, tap)
     if moments is not None:
-        steps = x.shape[0] * x.shape[1] if lengths is None else int(lengths.sum())
-        moments.add(*gathered, steps * x.shape[2] * x.shape[3] // B.shape[2])
+        steps = x.shape[0] * x.shape[1] if lengths is None else lengths.sum()
+        moments.add(moment[0], steps * x.shape[2] * x.shape[3] // B.shape[2])
     return outputs, last
 
 

@@ -1,7 +1,8 @@
 r"""Chunk by chunk with matrix products, made of Torch's operations alone.
 
-Inside a chunk of q steps the scan is a matrix: $y_i = \sum_{j \le i} (C_i \cdot B_j) e^{s_i - s_j} \Delta_j x_j$, s the
-running sum of $\Delta a$. The state is carried from chunk to chunk. B and C are never repeated for the heads of a group.
+Inside a chunk of q steps the scan is a matrix: $y_i = \sum_{j \le i} (C_i \cdot B_j) e^{s_i - s_j} \Delta_j x_j$, with
+the running sum s of $\Delta a$. The state is carried from chunk to chunk. B and C are never repeated for the heads of a
+group.
 
 Axes: batch b, chunks c, groups g, heads of a group r, steps of a chunk q, channels P, states N.
 """
@@ -43,11 +44,12 @@ def run(
     moment = state.new_zeros(B.shape[2], *[B.shape[3]] * 2, dtype=torch.float64)
     again = torch.is_grad_enabled() and not torch.compiler.is_compiling()
     outputs = []
-    for span in zip(*(t.split(_SPAN if tap is None else _CHUNK, 1) for t in (x, dt, B, C, real)), strict=True):
+    spans = zip(*(t.split(_SPAN if tap is None else _CHUNK, 1) for t in (x, dt, B, C, real)), strict=True)
+    for span in spans:
         if again and x.shape[1] > _SPAN:
-            y, state, seen = checkpoint(_span, *span, A, state, tap, use_reentrant=False, preserve_rng_state=False)
+            y, state, seen = checkpoint(_span, span, A, state, tap, use_reentrant=False, preserve_rng_state=False)
         else:
-            y, state, seen = _span(*span, A, state, tap)
+            y, state, seen = _span(span, A, state, tap)
         outputs.append(y)
         moment = moment if tap is None else moment + seen
     y = torch.cat(outputs, 1)
@@ -56,8 +58,9 @@ def run(
     return (y, last) if tap is None else (y, last, moment)
 
 
-def _span(x, dt, B, C, real, A, state, tap):
+def _span(span, A, state, tap):
     """Return outputs without D, the state after the span, and the moment of its states if there is a tap."""
+    x, dt, B, C, real = span
     (length, P), g = x.shape[1::2], B.shape[2]
     q = min(_CHUNK, length)
     B, C = (_chunks(t, q).transpose(2, 3) for t in (B, C))  # (b, c, g, q, N)

@@ -1,7 +1,7 @@
 """The loops of the fused gated norm: row after row, a group of channels at a time.
 
-The inputs u, the gate z, the outputs and all gradients are `Rows`; the weight is flat, each group in whole lines. With v
-what is normalised, s = (mean v² + eps)^(-1/2) and p the gradient of s v, that of v is s p - s³ mean(p v) v.
+The inputs u, the gate z, the outputs and all gradients are `Rows`; the weight is flat, each group in whole lines. With
+v what is normalised, s = (mean v² + eps)^(-1/2) and p the gradient of s v, that of v is s p - s³ mean(p v) v.
 """
 
 from __future__ import annotations

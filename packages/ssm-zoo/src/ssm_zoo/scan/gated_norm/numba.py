@@ -90,5 +90,5 @@ def _shares(inputs: Tensor) -> tuple[list, int]:
     return [(rows,) for rows, _ in shares.tasks], shares.threads
 
 
-def _weight(weight: Tensor, groups: int):
+def _weight(weight, groups):
     return padded(weight.unflatten(0, (groups, -1))).view(-1).numpy()
