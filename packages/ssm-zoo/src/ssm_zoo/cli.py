@@ -115,7 +115,7 @@ def generate_command(
     run: Annotated[Path, typer.Argument(help="Folder of a run on a text, or of a byte-level model.")],
     prompt: Annotated[str, typer.Option(help="What the text begins with.")] = "def ",
     max_new_tokens: Annotated[int, typer.Option(help="Bytes to write.")] = 400,
-    temperature: Annotated[float, typer.Option(help="Below 1 keeps to what the model is surer of.")] = 0.8,
+    temperature: Annotated[float, typer.Option(help="Below 1 keeps to what the model is surer of.")] = 0.9,
     top_k: Annotated[int | None, typer.Option(help="Draw from so many likeliest bytes only.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest bytes of this probability only.")] = None,
     greedy: Annotated[bool, typer.Option("--greedy", help="Always take the likeliest byte.")] = False,

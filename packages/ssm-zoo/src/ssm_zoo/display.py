@@ -103,8 +103,8 @@ class Display:
         score = progress.score
         held_out = score.text(score.of(line, "eval_") or 0.0)
         self.console.print(f"step {progress.step}  held-out {score.name} {held_out}", highlight=False)
-        lines = line["sample"].expandtabs(4).splitlines()
-        for row in lines[:SAMPLE_LINES]:
+        rows = [row for row in line["sample"].expandtabs(4).splitlines() if row.strip()]
+        for row in rows[:SAMPLE_LINES]:
             text = f"  │ {row}"[: self.console.width - 1]
             self.console.print(text, style="dim", markup=False, highlight=False, emoji=False, no_wrap=True)
         self.console.print()

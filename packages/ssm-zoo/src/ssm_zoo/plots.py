@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from .tasks import ACCURACY
 
@@ -124,10 +125,17 @@ def _score(panel: Axes, runs: Runs, score: Score) -> None:
             panel.plot(x, y, color="0.7", linewidth=1, label="training batches" if len(runs) == 1 else None)
     held_out = _points(runs, lambda line: line["elapsed"], lambda line: score.of(line, "eval_"))
     _curves(panel, held_out, marker=".")
+    title = f"Held-out {score.name}"
     if score.field == "loss" and len(runs) == 1:
         panel.get_lines()[-1].set_label("held out")
         panel.legend()
-    _label(panel, title=f"Held-out {score.name}", x="training time (s)", y=unit)
+        title = f"{score.name[0].upper()}{score.name[1:]}"
+    if score.field == "loss":
+        panel.set_yscale("log")
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 6, 8)))
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_locator(NullLocator())
+    _label(panel, title=title, x="training time (s)", y=unit)
 
 
 def _states(panel: Axes, runs: Runs) -> None:

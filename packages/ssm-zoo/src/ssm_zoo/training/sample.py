@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..tasks import Text
 
-LENGTH, TEMPERATURE = 200, 0.8
+LENGTH, TEMPERATURE = 200, 0.9
 """Bytes of a sample; below 1, it keeps to what the model is surer of."""
 
 
