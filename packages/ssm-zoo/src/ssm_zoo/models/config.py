@@ -13,10 +13,13 @@ from .._errors import OptionError, require
 if TYPE_CHECKING:
     from torch import nn
 
-_KINDS = {"lru": "LRU", "s5": "S5", "s4d": "S4D", "s4": "S4", "mamba": "Mamba", "mamba2": "Mamba2"}
-
 LAYERS: dict[str, type[nn.Module]] = {
-    name: getattr(layers, kind) for name, kind in _KINDS.items() if hasattr(layers, kind)
+    "lru": layers.LRU,
+    "s4": layers.S4,
+    "s4d": layers.S4D,
+    "s5": layers.S5,
+    "mamba": layers.Mamba,
+    "mamba2": layers.Mamba2,
 }
 """What a block can hold, by name."""
 
@@ -62,7 +65,7 @@ class StackConfig:
     layer: str | tuple[str, ...] = "lru"
     d_model: int = 8
     d_state: int | tuple[int, ...] = 128
-    d_unmixed: int | None | tuple[int | None, ...] = None
+    d_unmixed: int | tuple[int | None, ...] | None = None
     n_layers: int = 2
     dropout: float = 0.1
     norm: Literal["batch", "layer", "rms"] = "batch"

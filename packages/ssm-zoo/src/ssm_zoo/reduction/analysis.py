@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from ssm_balance import BalanceError
 from ssm_gramians import GramiansError
 
@@ -18,7 +20,7 @@ from .evidence import Evidence
 from .selection import HowMany, orders
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from .adapters import Adapter
     from .balancing import Method
@@ -73,13 +75,13 @@ def analyse(
     }
 
 
-def propose(layer: nn.Module, inputs: Tensor | Evidence, method: Method, slots: int) -> Proposal:
+def propose(layer: nn.Module | Adapter, inputs: Tensor | Evidence, method: Method, slots: int) -> Proposal:
     """Return the cut of one layer to at most so many slots, with its evidence; the layer is untouched.
 
     Parameters
     ----------
     layer
-        Any with an adapter.
+        Any with an adapter, or an adapter.
     inputs
         What it sees, (batch, length, features), or more evidence than that.
     method
@@ -87,7 +89,7 @@ def propose(layer: nn.Module, inputs: Tensor | Evidence, method: Method, slots: 
     slots
         What its `d_state` is to become at most.
     """
-    adapter = adapter_for(layer)
+    adapter = adapter_for(layer) if isinstance(layer, nn.Module) else layer
     evidence = inputs if isinstance(inputs, Evidence) else Evidence(inputs)
     adapter.check(evidence)
     return adapter.propose(method.plan(adapter, evidence), slots, evidence)
@@ -114,8 +116,8 @@ class Pending:
 
     Parameters
     ----------
-    layers
-        The layers as they are now; they are copied.
+    adapters
+        The adapters of the layers as they are now; the layers are copied.
     evidence
         What they saw.
     step
@@ -126,17 +128,16 @@ class Pending:
 
     def __init__(
         self,
-        layers: Mapping[str, nn.Module],
+        adapters: Mapping[str, Adapter],
         evidence: Mapping[str, Evidence],
         step: int,
         method: Method,
         selection: HowMany,
     ) -> None:
         self.evidence, self.step = dict(evidence), step
-        self._copies = {name: copy.deepcopy(layer) for name, layer in layers.items()}
-        adapters = {name: adapter_for(layer) for name, layer in self._copies.items()}
+        self._copies = {name: _copied(adapter) for name, adapter in adapters.items()}
         pool = ThreadPoolExecutor(1, "ssm-zoo-reduction")
-        self._future: Future[dict[str, Finding]] = pool.submit(analyse, adapters, self.evidence, method, selection)
+        self._future: Future[dict[str, Finding]] = pool.submit(analyse, self._copies, self.evidence, method, selection)
         pool.shutdown(wait=False)  # the thread ends with its work
 
     def findings(self) -> dict[str, Finding]:
@@ -147,20 +148,26 @@ class Pending:
         """Return what the analysis starts from: it can be repeated."""
         return {
             "step": self.step,
-            "layers": {name: layer.state_dict() for name, layer in self._copies.items()},
+            "layers": {name: adapter.layer.state_dict() for name, adapter in self._copies.items()},
             "evidence": {name: _told(evidence) for name, evidence in self.evidence.items()},
         }
 
     @classmethod
     def from_state(
-        cls, state: Mapping[str, Any], layers: Mapping[str, nn.Module], method: Method, selection: HowMany
+        cls, state: Mapping[str, Any], adapters: Mapping[str, Adapter], method: Method, selection: HowMany
     ) -> Pending:
         """Start the analysis of `state_dict` again."""
-        copies = {name: copy.deepcopy(layer) for name, layer in layers.items()}
-        for name, layer in copies.items():
-            layer.load_state_dict(state["layers"][name])
+        copies = {name: _copied(adapter) for name, adapter in adapters.items()}
+        for name, adapter in copies.items():
+            adapter.layer.load_state_dict(state["layers"][name])
         evidence = {name: Evidence(**one) for name, one in state["evidence"].items()}
         return cls(copies, evidence, state["step"], method, selection)
+
+
+def _copied(adapter: Adapter) -> Adapter:
+    twin = copy.copy(adapter)
+    twin.layer = copy.deepcopy(adapter.layer)
+    return twin
 
 
 def _told(evidence: Evidence) -> dict[str, Any]:

@@ -60,6 +60,8 @@ class InTrainingReducer:
 
     moments
         What becomes of the optimiser's moments of resized parameters: `ssm_zoo.reduction.Moments`.
+    adapter
+        Makes the adapter of a layer that has one; to choose among several, as `Mamba2Adapter(layer, form="keep")`.
 
     Raises
     ------
@@ -93,9 +95,10 @@ class InTrainingReducer:
         max_sequences: int = 32,
         delay: int = 0,
         moments: Moments = "transport",
+        adapter: Callable[[nn.Module], Adapter] = adapter_for,
     ) -> None:
         self.adapters: dict[str, Adapter] = {
-            name: adapter_for(module) for name, module in model.named_modules() if is_reducible(module)
+            name: adapter(module) for name, module in model.named_modules() if is_reducible(module)
         }
         if not self.adapters:
             msg = f"{type(model).__name__} has no reducible layer; want at least one, such as LRU or S5"
@@ -172,7 +175,7 @@ class InTrainingReducer:
         if "schedule" in state:
             self.schedule.load_state_dict(state["schedule"])  # type: ignore[attr-defined]
         if "pending" in state:
-            self._pending = Pending.from_state(state["pending"], self.layers, self.method, self.selection)
+            self._pending = Pending.from_state(state["pending"], self.adapters, self.method, self.selection)
 
     def _begin(self, loss: Callable[[], float] | None) -> list[Cut]:
         """Reduce, or start the thread that works it out."""
@@ -181,7 +184,7 @@ class InTrainingReducer:
             findings = analyse(self.adapters, evidence, self.method, self.selection, each=side_by_side)
             return self._reduce(findings, evidence, self.steps, loss)
         if self._pending is None:  # one at a time: a cut that falls due meanwhile is left out
-            self._pending = Pending(self.layers, evidence, self.steps, self.method, self.selection)
+            self._pending = Pending(self.adapters, evidence, self.steps, self.method, self.selection)
         return []
 
     def _reduce(

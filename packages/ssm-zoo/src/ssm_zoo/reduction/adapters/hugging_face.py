@@ -8,7 +8,7 @@ Transformers is not imported.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 
@@ -63,7 +63,7 @@ class MixerAdapter:
     @property
     def d_state(self) -> int:
         """Return N."""
-        return self._ours.d_state  # type: ignore[attr-defined]
+        return self._ours.d_state
 
     def check(self, evidence: Evidence) -> None:
         """Raise `ReductionError` if the layer or what it saw is not finite."""
@@ -75,7 +75,7 @@ class MixerAdapter:
 
     def gains(self) -> np.ndarray:
         """Return how large the parameters of each state are."""
-        return self._ours.gains()  # type: ignore[attr-defined]
+        return self._ours.gains()
 
     def state_moments(self, evidence: Evidence) -> np.ndarray:
         r"""Return $E[h h^T]$."""
@@ -87,15 +87,15 @@ class MixerAdapter:
 
     def output_moments(self, evidence: Evidence) -> np.ndarray:
         r"""Return $E[C_t C_t^T]$."""
-        return self._ours.output_moments(_with_lengths(evidence))  # type: ignore[attr-defined]
+        return self._ours.output_moments(_with_lengths(evidence))
 
     def balanced(self, Z_P: np.ndarray, Z_Q: np.ndarray, *, has_bound: bool) -> Plan:
         """Pick states by both moments."""
-        return self._ours.balanced(Z_P, Z_Q, has_bound=has_bound)  # type: ignore[attr-defined]
+        return self._ours.balanced(Z_P, Z_Q, has_bound=has_bound)
 
     def ranked(self, scores: np.ndarray) -> Plan:
         """Pick states by their scores."""
-        return self._ours.ranked(scores)  # type: ignore[attr-defined]
+        return self._ours.ranked(scores)
 
     def propose(self, plan: Plan, slots: int, evidence: Evidence) -> Proposal:
         """Work out the surgery, and measure on every fourth sequence what the mixer makes of it."""
@@ -152,14 +152,15 @@ def follow_state_size(model: nn.Module) -> int:
     UnsupportedError
         If the mixers have different sizes, or there are none: the configuration holds one number for all.
     """
-    sizes = {name: int(m.ssm_state_size) for name, m in model.named_modules() if is_mixer(m)}  # type: ignore[call-overload]
+    sizes = {name: int(m.ssm_state_size) for name, m in model.named_modules() if is_mixer(m)}
     if len(set(sizes.values())) != 1:
         told = ", ".join(f"{name}: {size}" for name, size in sizes.items()) or "no mixers at all"
-        msg = f"got {told}; wanted mixers of one state size: cut them with selection=Uniform(...), and let none be refused"
+        msg = f"got {told}; wanted mixers of one state size: cut them with selection=Uniform(...), none refused"
         raise UnsupportedError(msg)
     (size,) = set(sizes.values())
-    for config in {id(m.config): m.config for m in (model, *model.modules()) if hasattr(m, "config")}.values():
-        config.state_size = size
+    for module in model.modules():
+        if hasattr(module, "config"):
+            cast(Any, module).config.state_size = size
     return size
 
 

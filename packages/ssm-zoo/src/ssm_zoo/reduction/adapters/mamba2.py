@@ -8,9 +8,11 @@ will not do, since a checkpoint must keep its format, states are selected, and t
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
 import torch
+from torch import nn
 
 from ..._errors import require
 from ...layers import Mamba2, Surgery
@@ -53,7 +55,7 @@ class Mamba2Adapter(SelectiveAdapter):
 
     layer: Mamba2
 
-    def __init__(self, layer: Mamba2, form: Form = "mix") -> None:
+    def __init__(self, layer: nn.Module, form: Form = "mix") -> None:
         require(form in get_args(Form), f"got form={form!r}, wanted one of: {', '.join(get_args(Form))}")
         super().__init__(layer)
         self.form = form
@@ -131,10 +133,9 @@ class Mamba2Adapter(SelectiveAdapter):
         heads = d + layer.conv1d.out_channels + torch.arange(layer.nheads, device=where)
         rows = torch.cat([torch.arange(d, device=where), d + channels, heads])
         picks: dict[str, Callable[[Tensor], Tensor]] = {
-            name: (lambda old, at=at: old[at])
+            f"{module}.{name}": partial(_rows, at)
             for module, at in (("in_proj", rows), ("conv1d", channels))
-            for name in (f"{module}.weight", f"{module}.bias")
-            if getattr(layer.get_submodule(module), name.rpartition(".")[2]) is not None
+            for name, _ in layer.get_submodule(module).named_parameters()
         }
         if hasattr(layer, "init_states"):
             chosen = torch.nn.functional.one_hot(kept, layer.d_state).double().mT
@@ -142,9 +143,19 @@ class Mamba2Adapter(SelectiveAdapter):
         sizes = {f"conv1d.{name}": len(channels) for name in ("in_channels", "out_channels", "groups")}
         return Surgery(
             {name: pick(layer.get_parameter(name).detach()) for name, pick in picks.items()},
-            {name: (lambda old, _, name=name, pick=pick: pick(old[name])) for name, pick in picks.items()},
+            {name: partial(_followed, name, pick) for name, pick in picks.items()},
             {**sizes, "in_proj.out_features": len(rows)},
         )
+
+
+def _rows(at: Tensor, old: Tensor) -> Tensor:
+    return old[at]
+
+
+def _followed(name: str, pick: Callable[[Tensor], Tensor], old: Mapping[str, Tensor], power: int) -> Tensor:
+    """Return the moment of what was picked: what acts on a kept state goes on acting on it."""
+    del power
+    return pick(old[name])
 
 
 def _by_group(states: Tensor, maps: Tensor) -> Tensor:

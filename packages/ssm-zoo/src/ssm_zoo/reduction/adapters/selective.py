@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ from ...layers import gather_moments
 from ..certificate import Certificate
 from ..proposal import Proposal
 from .diagonal import output_error
+from .protocol import Adapter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ..proposal import Plan
 
 
-class SelectiveAdapter(ABC):
+class SelectiveAdapter(Adapter):
     """See `Adapter`.
 
     Parameters
