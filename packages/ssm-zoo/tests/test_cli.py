@@ -97,7 +97,7 @@ def test_ctrl_c_exits_with_130_and_the_same_command_goes_on(quick, monkeypatch):
         (["--energy", "1.5"], "energy=1.5"),
         (["--energy", "0.9", "--order", "3"], "exactly one"),
         (["--task", "cifar"], "digits, smnist"),
-        (["--layer", "lstm"], "lru, s5"),
+        (["--layer", "lstm"], "lru, s4, s4d, s5"),
         (["--d-state", "many"], "--d-state 'many'"),
         (["--d-state", "3,4,5"], "one per block"),
         (["--seeds", "2"], "without --compare"),

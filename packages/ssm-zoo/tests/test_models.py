@@ -6,9 +6,8 @@ import torch
 from torch import nn
 
 from ssm_zoo._errors import OptionError, RunError, ShapeError
-from ssm_zoo.models import Block
+from ssm_zoo.models import Block, ClassifierConfig, SequenceClassifier, param_groups
 from ssm_zoo.models.dropout import Dropout
-from ssm_zoo.models import ClassifierConfig, SequenceClassifier, param_groups
 
 TINY = ClassifierConfig(d_input=2, n_classes=3, d_model=4, d_state=(5, 3), n_layers=2)
 
@@ -66,7 +65,7 @@ def test_a_config_of_a_newer_version_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"layer": "lstm"}, "wanted one of: lru, s5"),
+        ({"layer": "lstm"}, "wanted one of: lru, s4, s4d, s5, mamba, mamba2"),
         ({"norm": "group"}, "wanted 'batch', 'layer' or 'rms'"),
         ({"dropout": 1.0}, r"wanted a probability in \[0, 1\)"),
         ({"d_state": (5, 3, 2)}, "one per block"),
@@ -94,7 +93,7 @@ def test_padding_beyond_the_lengths_does_not_reach_the_logits():
 
 @pytest.mark.parametrize("lengths", [[9, 4], [9, 4, 0], [10, 1, 1]])
 def test_lengths_outside_the_sequences_are_an_error(lengths):
-    with pytest.raises(ShapeError, match="one for each sequence|3 numbers from 1 to 9"):
+    with pytest.raises(ShapeError, match=r"one for each sequence|3 numbers from 1 to 9"):
         model_of()(torch.randn(3, 9, 2), torch.tensor(lengths))
 
 

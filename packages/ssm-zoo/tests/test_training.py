@@ -219,7 +219,7 @@ def test_an_interruption_that_is_ignored_stays_ignored():
         ({"cuts": 99}, "99 cuts in the first 40 steps"),
         ({"schedule": "step"}, "wanted one of: constant, warmup-cosine"),
         ({"balance": "pink"}, "wanted one of: activations, white"),
-        ({"layer": "lstm"}, "lru, s5"),
+        ({"layer": "lstm"}, "lru, s4, s4d, s5"),
         ({"d_state": (1, 2, 3)}, "one per block"),
     ],
 )

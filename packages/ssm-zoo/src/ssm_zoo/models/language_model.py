@@ -1,10 +1,4 @@
-"""Language models: embedding, blocks, norm, and a head that is the embedding again.
-
-Glossary
---------
-ids        tokens, integers below vocab_size
-logits     unnormalised log-probabilities of the next token
-"""
+"""Language models: embedding, blocks, norm, and a head that is the embedding again."""
 
 from __future__ import annotations
 
@@ -146,7 +140,9 @@ class LanguageModel(nn.Module):
         return_state: bool = False,
     ) -> tuple[Float[Tensor, "batch length d_model"], States]:
         """Return what goes into `logits`, and the last states if `return_state`: for long prompts, few logits."""
-        _check(ids)
+        integers = not (ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool)
+        require(integers, f"got ids of {ids.dtype}, wanted integers", DtypeError)
+        require(ids.ndim == 2, f"got ids of shape {tuple(ids.shape)}, wanted (batch, length)", ShapeError)
         x, last = self.blocks(self.embedding(without_padding(ids, lengths)), state, lengths, return_state)
         return self.norm(x.to(self.norm.weight.dtype)), last
 
@@ -250,9 +246,3 @@ class LanguageModel(nn.Module):
             See `SequenceClassifier.from_pretrained`.
         """
         return load_model(cls, LanguageModelConfig, folder)
-
-
-def _check(ids: Tensor) -> None:
-    integers = not (ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool)
-    require(integers, f"got ids of {ids.dtype}, wanted integers", DtypeError)
-    require(ids.ndim == 2, f"got ids of shape {tuple(ids.shape)}, wanted (batch, length)", ShapeError)
