@@ -52,11 +52,14 @@ def retreat(adjoints, states, eigenvalues, before, carry, d_eigenvalues, steps, 
                 d_im[j] += x_re[j] * a_im - x_im[j] * a_re
 
 
+# D comes as often as it takes to be long, and everything flat: a row of a few features would be all overhead.
+
+
 @kernel
 def feed_through(outputs, inputs, D):
     r"""Add $D \odot u$ to the outputs."""
-    for r in range(outputs.shape[0]):
-        y, u = outputs[r], inputs[r]
+    for start in range(0, len(outputs), len(D)):
+        y, u = outputs[start : start + len(D)], inputs[start : start + len(D)]
         for j in range(len(y)):
             y[j] += D[j] * u[j]
 
@@ -64,7 +67,7 @@ def feed_through(outputs, inputs, D):
 @kernel
 def feed_back(d_outputs, inputs, d_D):
     r"""Add $\sum g \odot u$ to the gradient of D."""
-    for r in range(d_outputs.shape[0]):
-        g, u = d_outputs[r], inputs[r]
+    for start in range(0, len(inputs), len(d_D)):
+        g, u = d_outputs[start : start + len(d_D)], inputs[start : start + len(d_D)]
         for j in range(len(g)):
             d_D[j] += g[j] * u[j]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _FEW_COLUMNS = 12  # of a product; measured with Torch's MKL in both precisions
+_WIDE = 256  # numbers of D at least, in as many copies as that takes
 
 
 def scan_forwards(inputs, eigenvalues, B, C, D, state, reverse, keep, lengths, tap):
@@ -61,7 +62,7 @@ class _System(NamedTuple):
     eigenvalues: Tensor  # (2n,)
     drive: Tensor  # (m, 2n)
     read: Tensor  # (2n, p)
-    D: Tensor | None  # (m,), of the first part only
+    D: Tensor | None  # (k m,), k times; of the first part only
 
 
 class _Call(NamedTuple):
@@ -80,7 +81,7 @@ class _Call(NamedTuple):
                 _planes(eigenvalues[part]),
                 _planes(B[part].mT),
                 torch.cat([C[:, part].real, -C[:, part].imag], 1).mT,
-                None if k or D is None else D.contiguous(),
+                None if k or D is None else D.repeat(-(-_WIDE // len(D))),
             )
             for k, part in enumerate(plan.parts)
         ]
@@ -117,7 +118,7 @@ def _forward(call, rows, part, checkpoints, kept, outputs, tap):
             out = _rows(outputs[group, span])
             _multiply(states, system.read, out)
             if system.D is not None:
-                feed_through(*_arrays(out, _rows(call.inputs[group, span]), system.D))
+                feed_through(*_arrays(out.view(-1), call.inputs[group, span].view(-1), system.D))
             if tap is not None:
                 moment += states.mT @ states
     return moment
@@ -151,13 +152,13 @@ def _backward(call, rows, part, checkpoints, kept, d_outputs, adjoint, d_inputs,
             if tap is not None:
                 d_tap += adjoints.mT @ adjoints
             if system.D is not None:
-                feed_back(*_arrays(g, u, d_D))
+                feed_back(*_arrays(g.view(-1), u.view(-1), d_D))
             if d_inputs is not None:
                 d_u = _rows(d_inputs[group, span])
                 _multiply(adjoints, system.drive.mT, d_u)
                 if system.D is not None:
-                    feed_through(*_arrays(d_u, g, system.D))
-    return d_eigenvalues, d_drive, d_read, d_D, d_tap
+                    feed_through(*_arrays(d_u.view(-1), g.view(-1), system.D))
+    return d_eigenvalues, d_drive, d_read, d_D.view(-1, call.inputs.shape[2]).sum(0), d_tap
 
 
 def _states(call, system, checkpoints, group, span, tile):

@@ -75,8 +75,12 @@ def _differentiate(ctx, d_outputs, d_last, *_):
 
 
 class _Eager(torch.autograd.Function):
-    forward = staticmethod(scan_forwards)
-    setup_context = staticmethod(_remember)
+    @staticmethod
+    def forward(ctx, *arguments):  # a `setup_context` would cost 0.2 ms a call
+        output = scan_forwards(*arguments)
+        _remember(ctx, arguments, output)
+        return output
+
     backward: Any = staticmethod(once_differentiable(_differentiate))
 
 
