@@ -6,8 +6,8 @@ import torch
 
 from ssm_zoo._errors import DtypeError, OptionError, ShapeError
 from ssm_zoo.layers.mamba2 import Mamba2
-from ssm_zoo.scan.dual import available_ssd
-from ssm_zoo.scan.gated_norm import gated_norm
+from ssm_zoo.scan import gated_norm
+from ssm_zoo.scan.dual.operation import available_ssd
 from ssm_zoo.streaming import stepper
 from ssm_zoo.testing import LayerConformance
 

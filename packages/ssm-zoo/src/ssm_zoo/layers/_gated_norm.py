@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..scan.gated_norm import gated_norm
+from ..scan.norm import gated_norm
 
 if TYPE_CHECKING:
     from jaxtyping import Float

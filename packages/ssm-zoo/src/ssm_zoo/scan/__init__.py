@@ -7,6 +7,7 @@ from .depthwise import causal_conv, choose_conv
 from .diagonal import available_scans, choose_scan, diagonal_scan
 from .dual import choose_ssd, ssd
 from .moments import Moments
+from .norm import gated_norm
 from .selective import choose_selective_scan, selective_scan
 from .threads import scan_threads, set_scan_threads
 
@@ -24,6 +25,7 @@ __all__ = [
     "choose_ssd",
     "diagonal_scan",
     "fft_conv",
+    "gated_norm",
     "s4_kernel",
     "s4d_kernel",
     "scan_threads",

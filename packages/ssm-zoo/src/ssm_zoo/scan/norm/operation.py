@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-_OPERATION = Operation("gated_norm", ("reference", "numba"))
+_OPERATION = Operation("norm", ("reference", "numba"))
 
 
 def gated_norm(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ssm_zoo.scan.gated_norm._kernels import backward, forward
+from ssm_zoo.scan.norm._kernels import backward, forward
 from ssm_zoo.scan.rows import Rows, padded
 from ssm_zoo.scan.shares import Shares
 from ssm_zoo.scan.threads import on_threads
