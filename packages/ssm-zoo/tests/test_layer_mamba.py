@@ -88,6 +88,42 @@ def test_the_fused_step_is_a_step(batch, options):
     torch.testing.assert_close(state, MambaState(*(part.detach() for part in last)))
 
 
+@pytest.mark.skipif("numba" not in ALL, reason="needs Numba")
+@pytest.mark.parametrize("lengths", [None, (300, 7, 0)], ids=["full", "padded"])
+def test_where_a_tile_ends_does_not_matter(lengths):
+    x, lengths = inputs(3, 300, torch.float64), None if lengths is None else torch.tensor(lengths)
+    results = []
+
+    for scan in ("numba", "torch"):
+        mamba, here = layer(scan, torch.float64, bias=True), x.clone().requires_grad_()
+        y, state = mamba(here, MambaState(*map(torch.ones_like, mamba.init_state(3))), lengths, return_state=True)
+        loss = y.square().sum() + sum(part.square().sum() for part in state)
+        results.append([y, *state, *torch.autograd.grad(loss, [here, *mamba.parameters()])])
+
+    for got, wanted in zip(*results, strict=True):
+        torch.testing.assert_close(got, wanted)
+
+
+def test_neither_inputs_nor_states_are_modified():
+    mamba, x = layer(), inputs(3, 300)
+    state = MambaState(*(torch.ones_like(part) for part in mamba.init_state(3)))
+
+    _, new = mamba(x, state, return_state=True)
+    (new.ssm.sum() + new.conv.sum()).backward()
+    with torch.no_grad():
+        mamba.step(x[:, 0], state)
+
+    assert torch.equal(x, inputs(3, 300))
+    assert all(bool((part == 1).all()) for part in state)
+
+
+@pytest.mark.skipif("numba" not in ALL, reason="needs Numba")
+def test_the_same_inputs_give_the_same_bits():
+    first, again = (everything(layer(), inputs(5, 300)) for _ in range(2))
+
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
 def test_the_fused_step_sees_every_change_of_a_parameter():
     mamba, x = layer(), inputs(2, 1)[:, 0]
     with torch.no_grad():

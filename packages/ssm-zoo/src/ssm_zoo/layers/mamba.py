@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from .._errors import DtypeError, ShapeError, require
-from ..scan import Choice, Implementation, Moments, causal_conv, choose_selective_scan, selective_scan
+from ..scan import Choice, Implementation, Moments, causal_conv, choose_selective_scan, scan_threads, selective_scan
 from ..scan._operation import installed
 from ..scan.lengths import blank
 from ..streaming import TorchStepper
@@ -171,6 +171,11 @@ class Mamba(nn.Module):
         """
         x, back = right_padded(self._inputs(x, 3), lengths, padding)
         state = self._state(state, x.shape[0])
+        if self._runs_in_tiles(x):
+            from ._mamba_fused import run
+
+            y, last = run(self, x, state, lengths)
+            return (back(y), last) if return_state else back(y)
         u, z = self.in_proj(x).chunk(2, -1)
         u, conv = self._filter(u, state.conv, lengths)
         y, ssm = self._scan(u, z, state.ssm, lengths)
@@ -178,6 +183,12 @@ class Mamba(nn.Module):
         if lengths is not None and self.out_proj.bias is not None:
             y = blank(y, lengths)
         return (back(y), MambaState(conv, ssm)) if return_state else back(y)
+
+    def _runs_in_tiles(self, x: Tensor) -> bool:
+        """Say whether one operation does it all: on the CPU, unless something between is wanted in another way."""
+        plain = x.dtype is self.A_log.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
+        fused = self.scan in ("auto", "numba") and installed("numba") and x.device.type == "cpu"
+        return plain and fused and self.moments is None and x.shape[0] >= scan_threads() and x.shape[1] > 1
 
     def _filter(self, u: Tensor, state: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
         weight, bias = _single(self.conv1d.weight).squeeze(1), self.conv1d.bias

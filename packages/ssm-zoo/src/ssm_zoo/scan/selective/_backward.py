@@ -37,19 +37,22 @@ def backward(
     d_D,
     d_bias,
     d_state,
+    y_rows,
     moment,
     positive,
     gated,
 ):
     """Fill the gradients of u, dt, z, B and C, add to those of A, D and bias; `d_state` turns from last into first.
 
-    d_B and d_C are (batch, length, n), of these channels alone.
+    d_B and d_C are (batch, length, n), of these channels alone. The outputs come as a by-product if they are gated,
+    where `y_rows` is not empty.
     """
     (u, u_sequence, u_row), (dt, dt_sequence, dt_row), (z, z_sequence, z_row) = u_rows, dt_rows, z_rows
     d_y, y_sequence, y_row = d_y_rows
     d_u, d_u_sequence, d_u_row = d_u_rows
     d_dt, d_dt_sequence, d_dt_row = d_dt_rows
     d_z, d_z_sequence, d_z_row = d_z_rows
+    y, out_sequence, out_row = y_rows
     width, lanes = D.size, LINE_BYTES // A.itemsize
     n, size = A.size // width, CHUNK * lanes
     chunks, length = checkpoints.size // d_state.size, d_B.size // (d_state.size // A.size * n)
@@ -153,6 +156,8 @@ def backward(
                     if gated:
                         gate = read(z, at_z + t * z_row, count)
                         s = sigmoid(gate)
+                        if y.size:
+                            write(y, b * out_sequence + (begin + t) * out_row + c, count, load(sums, i) * (gate * s))
                         slope = s * fma(gate, number(s, 1.0) - s, number(s, 1.0))
                         d_gate = read(d_y, at_y + t * y_row, count) * load(sums, i) * slope
                         write(d_z, at_d_z + t * d_z_row, count, d_gate)

@@ -89,9 +89,21 @@ def _scan_backward(d_outputs, d_last, u, dt, A, B, C, checkpoints, D, z, dt_bias
     arguments = _arguments(u, dt, A, B, C, D, z, dt_bias, lengths)
     sequences = [Rows.of(x) for x in (d_outputs, d_u, d_dt, d_u if z is None else d_z)]
 
+    nowhere = Rows(_flat(u.new_empty(0)), 0, 0)
+
     def work(k: int, share: tuple) -> None:
-        sums = (d_B[k % parts], d_C[k % parts], d_A[k], d_D[k, 0], d_D[k, 1], d_state, moments[k])
-        backward(*share, *arguments, _flat(checkpoints), *sequences, *map(_flat, sums), positive, z is not None)
+        sums = map(_flat, (d_B[k % parts], d_C[k % parts], d_A[k], d_D[k, 0], d_D[k, 1], d_state))
+        backward(
+            *share,
+            *arguments,
+            _flat(checkpoints),
+            *sequences,
+            *sums,
+            nowhere,
+            _flat(moments[k]),
+            positive,
+            z is not None,
+        )
 
     on_threads(work, list(enumerate(tasks)), threads)
     d = u.shape[2]
