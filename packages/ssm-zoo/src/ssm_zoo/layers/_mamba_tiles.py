@@ -103,9 +103,8 @@ class Gradients(Tile):
 
     def __init__(self, w: Weights, kernels: Kernels) -> None:
         super().__init__(w, kernels)
-        self.of = Weights(
-            *(None if p is None else torch.zeros_like(p, memory_format=torch.contiguous_format) for p in w)
-        )
+        zeros = (None if p is None else torch.zeros_like(p, memory_format=torch.contiguous_format) for p in w)
+        self.of: Weights = Weights._make(zeros)
         (d, n), new = w.A.shape, w.D.new_empty
         self.d_mixed, self.d_u, self.d_dt, self.d_y = (new(STEPS, k * d) for k in (2, 1, 1, 1))
         self.d_B, self.d_C, self.d_chosen = new(STEPS, n), new(STEPS, n), torch.empty_like(self.chosen)
