@@ -6,16 +6,19 @@ from .balancing import Activations, Adjoints, Method, WhiteNoise
 from .certificate import Certificate, Limits
 from .evidence import Evidence
 from .ledger import Cut
+from .methods import METHODS
+from .post_training import LayerReport, inspect_model, reduce_model
 from .proposal import Plan, Proposal
 from .reducer import InTrainingReducer
 from .rivals import LAST, AIREPrune, LeadingRemoved, Magnitude, OutputEnergy, Published, Random
 from .schedule import At, Every, Schedule, Warmup, When
-from .selection import LossBudget, Uniform
+from .selection import LossBudget, Slots, Uniform
 from .surgery import Moments
 from .watching import Plateau, Settled
 
 __all__ = [
     "LAST",
+    "METHODS",
     "AIREPrune",
     "Activations",
     "Adapter",
@@ -26,6 +29,7 @@ __all__ = [
     "Every",
     "Evidence",
     "InTrainingReducer",
+    "LayerReport",
     "LeadingRemoved",
     "Limits",
     "LossBudget",
@@ -41,13 +45,16 @@ __all__ = [
     "Random",
     "Schedule",
     "Settled",
+    "Slots",
     "Uniform",
     "Warmup",
     "When",
     "WhiteNoise",
     "adapter_for",
     "follow_state_size",
+    "inspect_model",
     "is_reducible",
     "propose",
+    "reduce_model",
     "register_adapter",
 ]

@@ -68,7 +68,9 @@ def analyse(
             return method.plan(adapters[name], evidence[name]), time.perf_counter() - start
 
     plans = dict(zip(adapters, each(plan, adapters), strict=True))
-    kept = orders(selection, [found.values for found, _ in plans.values()], [evidence[name] for name in plans])
+    per_slot = [adapters[name].states_per_slot for name in plans]
+    values = [found.values for found, _ in plans.values()]
+    kept = orders(selection, values, [evidence[name] for name in plans], per_slot)
     return {
         name: Finding(found, -(-order // adapters[name].states_per_slot), seconds)
         for (name, (found, seconds)), order in zip(plans.items(), kept, strict=True)

@@ -99,20 +99,3 @@ class Adjoints:
 def factor(moment: np.ndarray) -> np.ndarray:
     """Return Z with Z Zᵀ = moment."""
     return sg.get_backend(moment).factor(moment)
-
-
-def method_named(choice: str | Method) -> Method:
-    """Return the method named "activations", "adjoints" or "white", or the object itself.
-
-    Raises
-    ------
-    OptionError
-        If the name is none of these.
-    """
-    named = {"activations": Activations, "adjoints": Adjoints, "white": WhiteNoise}
-    if not isinstance(choice, str):
-        return choice
-    if choice not in named:
-        msg = f"balance is {choice!r}; want one of {', '.join(map(repr, named))}, or a method object"
-        raise OptionError(msg)
-    return named[choice]()

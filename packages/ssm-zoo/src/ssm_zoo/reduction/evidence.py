@@ -70,11 +70,15 @@ class Listener:
     wanted
         Says whether the step that is running is worth it.
     most
-        How many sequences of the mini-batch are kept, at most.
+        How many sequences of the mini-batch are kept, at most; all if None.
+    training
+        Listen to layers in training mode only.
     """
 
-    def __init__(self, layers: Mapping[str, nn.Module], wanted: Callable[[], bool], most: int) -> None:
-        self.wanted, self.most = wanted, most
+    def __init__(
+        self, layers: Mapping[str, nn.Module], wanted: Callable[[], bool], most: int | None, *, training: bool = True
+    ) -> None:
+        self.wanted, self.most, self.training = wanted, most, training
         self._inputs: dict[str, tuple[Tensor, dict[str, Any]]] = {}
         self._gradients: dict[str, Tensor] = {}
         self._handles = [
@@ -100,7 +104,7 @@ class Listener:
 
     def _hook(self, name: str) -> Callable[..., None]:
         def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            if not (layer.training and self.wanted()):
+            if (self.training and not layer.training) or not self.wanted():
                 return
             rows = slice(0, self.most)
             known = ("lengths", "padding", "attention_mask")

@@ -14,15 +14,16 @@ from torch import nn
 from .._errors import OptionError, ReductionError
 from .adapters import Adapter, adapter_for, is_reducible
 from .analysis import Finding, Pending, analyse, naming
-from .balancing import Method, method_named
 from .certificate import Limits
 from .evidence import Evidence, Listener
 from .ledger import Cut, Status, spent
+from .methods import method_named
 from .schedule import Schedule, schedule_of
 from .side_by_side import side_by_side
 from .surgery import Moments, operate
 
 if TYPE_CHECKING:
+    from .balancing import Method
     from .proposal import Proposal
     from .selection import HowMany
 
@@ -49,7 +50,7 @@ class InTrainingReducer:
         states: `Order(32)` keeps 16 slots.
     balance
         From what: "activations" (what the layer saw in the last forward pass), "adjoints" (that, and the gradients of
-        the backward pass), "white", or a method object.
+        the backward pass), "white", another name in `METHODS`, or a method object.
     limits
         What a cut may cost.
     max_sequences
@@ -158,6 +159,30 @@ class InTrainingReducer:
                 self._listener.forget()
             self.ledger += cuts
         return cuts
+
+    def reduce(self, evidence: Mapping[str, Evidence], loss: Callable[[], float] | None = None) -> list[Cut]:
+        """Reduce now, whatever the schedule says, from evidence of your own: see `reduce_model`.
+
+        Parameters
+        ----------
+        evidence
+            What each layer saw, by the names in `layers`.
+        loss
+            See `step`.
+
+        Raises
+        ------
+        ReductionError, UnsupportedError
+            See `step`.
+        """
+        findings = analyse(self.adapters, evidence, self.method, self.selection, each=side_by_side)
+        cuts = self._reduce(findings, evidence, self.steps, loss)
+        self.ledger += cuts
+        return cuts
+
+    def remove(self) -> None:
+        """Take the hooks off the layers: the reducer hears nothing from then on."""
+        self._listener.remove()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of steps, the ledger, what the schedule remembers and what a thread works on."""

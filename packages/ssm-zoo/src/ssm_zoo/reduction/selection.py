@@ -9,12 +9,14 @@ import numpy as np
 
 from ssm_balance import Budget, Selection
 
+from .._errors import require
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .evidence import Evidence
 
-HowMany: TypeAlias = "Selection | Budget | LossBudget | Uniform"
+HowMany: TypeAlias = "Selection | Budget | LossBudget | Slots | Uniform"
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,40 @@ class Uniform:
         Any other.
     """
 
-    rule: Selection | Budget | LossBudget
+    rule: Selection | Budget | LossBudget | Slots
 
 
-def orders(rule: HowMany, values: Sequence[np.ndarray], evidence: Sequence[Evidence]) -> tuple[int, ...]:
-    """Return how many states each layer keeps, from what they are worth in each."""
+@dataclass(frozen=True)
+class Slots:
+    """So many slots in every layer, whatever its kind: what its `d_state` becomes; a layer with fewer stays as it is.
+
+    Parameters
+    ----------
+    count
+        At least 1.
+
+    Raises
+    ------
+    OptionError
+        If the count is below 1.
+    """
+
+    count: int
+
+    def __post_init__(self) -> None:
+        require(self.count >= 1, f"got Slots({self.count}), wanted at least 1")
+
+
+def orders(
+    rule: HowMany, values: Sequence[np.ndarray], evidence: Sequence[Evidence], per_slot: Sequence[int] = ()
+) -> tuple[int, ...]:
+    """Return how many states each layer keeps, from what they are worth in each and how many make a slot."""
     if isinstance(rule, Uniform):
-        most = max(orders(rule.rule, values, evidence))
+        most = max(orders(rule.rule, values, evidence, per_slot))
         return tuple(min(most, value.size) for value in values)
+    if isinstance(rule, Slots):
+        whole = per_slot or (1,) * len(values)
+        return tuple(min(k * rule.count, value.size) for k, value in zip(whole, values, strict=True))
     if isinstance(rule, LossBudget):
         rule = rule.budget(evidence)
     if isinstance(rule, Budget):
