@@ -190,6 +190,14 @@ class Mamba(nn.Module):
         fused = self.scan in ("auto", "numba") and installed("numba") and x.device.type == "cpu"
         return plain and fused and self.moments is None and x.shape[0] >= scan_threads() and x.shape[1] > 1
 
+    def output_maps(
+        self, x: Float[Tensor, "batch length d_model"], lengths: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch length n"]:
+        """Return C of every step, for sequences from their beginning whose real steps come first."""
+        u, _ = self.in_proj(self._inputs(x, 3)).chunk(2, -1)
+        u, _ = self._filter(u, self.init_state(x.shape[0]).conv, lengths)
+        return linear(u.to(self.x_proj.weight.dtype), self.x_proj.weight[-self.d_state :])
+
     def _filter(self, u: Tensor, state: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
         weight, bias = _single(self.conv1d.weight).squeeze(1), self.conv1d.bias
         u, window = causal_conv(

@@ -66,6 +66,11 @@ class Selected:
         """Return the indices of the best states, ascending."""
         return np.sort(self.ranking[:count])
 
+    def moment(self, count: int) -> Float[np.ndarray, "s s"]:
+        """Return the second moment of the kept states."""
+        kept = self.kept(count)
+        return np.eye(count) if self.P is None else self.P[np.ix_(kept, kept)]
+
     def fold(self, count: int) -> Float[np.ndarray, "n s"]:
         r"""Return the matrix M with $h \approx M h_K$: the rows of the kept states are those of the identity."""
         kept = self.kept(count)

@@ -3,29 +3,31 @@ r"""Mamba-2: balanced in full, by a small mixing behind the convolution, or by a
 A head's decay is one number, so any coordinates of the state will do: with $h' = L h$ and $h \approx R h'$, the smaller
 layer writes $B'_t = L B_t$ and reads with $C'_t = R^T C_t$. But $B_t$ and $C_t$ come out of a filter and SiLU, in front
 of which nothing can be folded: the layer gets the matrices $L$ and $R^T$ as parameters, `mix_B` and `mix_C`. Where that
-will not do, since a checkpoint must keep its format, states are selected, and the rows of the others are dropped.
+will not do, since a checkpoint must keep its format, states are selected, the rows of the others are dropped, and those
+that make $C_t$ are refitted to take their part in as far as they can, if that brings the outputs closer.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
+import numpy as np
 import torch
 from torch import nn
 
 from ..._errors import require
 from ...layers import Mamba2, Surgery
-from ...layers.padding import right_padded
-from ...scan.lengths import real_steps
 from ..grouped import GroupedPlan, Picked, Rotated
+from ..rows import Rows, refitted
 from ..selected import Selected
+from .diagonal import output_error
 from .selective import SelectiveAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import numpy as np
     from torch import Tensor
 
     from ..evidence import Evidence
@@ -46,19 +48,22 @@ class Mamba2Adapter(SelectiveAdapter):
         A `Mamba2`.
     form
         See `Form`. A layer that has been mixed stays so; there, a selection folds the others into `mix_C`.
+    refit
+        Steps of the refit where the format is kept; 0 for none.
 
     Raises
     ------
     OptionError
-        If there is no such form.
+        If there is no such form, or the steps are negative.
     """
 
     layer: Mamba2
 
-    def __init__(self, layer: nn.Module, form: Form = "mix") -> None:
+    def __init__(self, layer: nn.Module, form: Form = "mix", refit: int = 50) -> None:
         require(form in get_args(Form), f"got form={form!r}, wanted one of: {', '.join(get_args(Form))}")
+        require(refit >= 0, f"got refit={refit}, wanted a number of steps, 0 or more")
         super().__init__(layer)
-        self.form = form
+        self.form, self.refit = form, refit
 
     @property
     def d_state(self) -> int:
@@ -76,15 +81,6 @@ class Mamba2Adapter(SelectiveAdapter):
             gains = rows[d:].view(2, layer.ngroups, -1).prod(0)
         return gains.detach().double().cpu().numpy()
 
-    @torch.no_grad()
-    def output_moments(self, evidence: Evidence) -> np.ndarray:
-        r"""Return $E[C_t C_t^T]$ of every group: what an error of the states does at once."""
-        lengths = evidence.lengths
-        x, _ = right_padded(evidence.inputs, lengths, dict(evidence.options).get("padding", "right"))
-        C = self.layer.output_maps(x, lengths).double()
-        C = C.flatten(0, 1) if lengths is None else C[real_steps(lengths, C.shape[1])]
-        return (torch.einsum("tgn,tgm->gnm", C, C) / len(C)).cpu().numpy()
-
     def balanced(self, Z_P: np.ndarray, Z_Q: np.ndarray, *, has_bound: bool) -> Plan:
         """Balance every group for itself, or pick from it by both moments."""
         del has_bound
@@ -100,10 +96,34 @@ class Mamba2Adapter(SelectiveAdapter):
     def surgery(self, plan: Plan, slots: int, evidence: Evidence) -> tuple[int, Surgery]:
         """Mix, or select where that is the form or nothing is mixed but picked."""
         if self.layer.mix_B is None and isinstance(plan, Picked):
-            return slots, self._selecting(torch.from_numpy(plan.kept(slots)))
+            surgery = self._selecting(torch.from_numpy(plan.kept(slots)))
+            if self.refit and all(group.P is not None for group in plan.groups):
+                both = surgery, self._refitted(surgery, plan, slots, evidence)
+                surgery = min(both, key=lambda one: output_error(self, one, evidence))
+            return slots, surgery
         where = self.layer.A_log.device
         L, R = (torch.from_numpy(side).to(where) for side in cast(GroupedPlan, plan).maps(slots))
         return L.shape[1], self._mixing(L, R)
+
+    @torch.no_grad()
+    def _refitted(self, surgery: Surgery, plan: Picked, slots: int, evidence: Evidence) -> Surgery:
+        """Return the surgery with rows of C that take the dropped states in."""
+        C, x, real = self.output_maps(evidence)
+        M = torch.from_numpy(plan.maps(slots)[1]).to(C)
+        P = torch.from_numpy(np.stack([group.moment(slots) for group in plan.groups])).to(C.device)
+        count, heads = len(P) * slots, self.layer.nheads
+        places = {"in_proj": slice(-heads - count, -heads), "conv1d": slice(-count, None)}
+        values = {name: (value, places.get(name.partition(".")[0])) for name, value in surgery.parameters.items()}
+        old = {name: value[at].to(C.dtype) for name, (value, at) in values.items() if value is not None and at}
+        wanted = torch.einsum("blgn,gnr->blgr", C, M).flatten(2)
+        new = refitted(Rows.of(old), x.to(C.dtype), wanted, real, P, self.refit).named()
+        parameters = dict(surgery.parameters)
+        for name, rows in new.items():
+            value, at = values[name]
+            all_rows = cast("Tensor", value).clone()
+            all_rows[at] = rows
+            parameters[name] = all_rows
+        return replace(surgery, parameters=parameters)
 
     def _mixing(self, L: Tensor, R: Tensor) -> Surgery:
         """Return what gives the layer new coordinates; L is (groups, r, N) and R (groups, N, r)."""
@@ -112,7 +132,7 @@ class Mamba2Adapter(SelectiveAdapter):
             side if mix is None else side @ mix.detach().double()
             for side, mix in ((L, layer.mix_B), (R.mT, layer.mix_C))
         )
-        parameters = {"mix_B": mix_B.to(weight.dtype), "mix_C": mix_C.to(weight.dtype)}
+        parameters = {"mix_B": mix_B.to(weight.dtype), "mix_C": mix_C.to(weight.dtype).contiguous()}
         moments: dict[str, Follow] = {
             "mix_B": lambda old, power: (R.mT**power).to(old["mix_B"].dtype) @ old["mix_B"],
             "mix_C": lambda old, power: (L**power).to(old["mix_C"].dtype) @ old["mix_C"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -11,6 +11,8 @@ from torch import nn
 
 from ..._errors import ReductionError, UnsupportedError
 from ...layers import gather_moments
+from ...layers.padding import right_padded
+from ...scan.lengths import real_steps
 from ..certificate import Certificate
 from ..proposal import Proposal
 from .diagonal import output_error
@@ -70,6 +72,20 @@ class SelectiveAdapter(Adapter):
             msg = "the layer has seen no gradients; want loss.backward() between the forward pass and reducer.step()"
             raise ReductionError(msg)
         return self._gathered(evidence)[1]
+
+    @torch.no_grad()
+    def output_moments(self, evidence: Evidence) -> np.ndarray:
+        r"""Return $E[C_t C_t^T]$: what an error of the states does at once."""
+        C, _, real = self.output_maps(evidence)
+        rows = C[real].double()
+        return (torch.einsum("t...n,t...m->...nm", rows, rows) / len(rows)).cpu().numpy()
+
+    def output_maps(self, evidence: Evidence) -> tuple[Tensor, Tensor, Tensor]:
+        """Return C of every step, the inputs with their real steps first, and which steps are real."""
+        lengths = evidence.lengths
+        x, _ = right_padded(evidence.inputs, lengths, dict(evidence.options).get("padding", "right"))
+        real = x.new_ones(x.shape[:2], dtype=torch.bool) if lengths is None else real_steps(lengths, x.shape[1])
+        return cast("Any", self.layer).output_maps(x, lengths), x, real
 
     def propose(self, plan: Plan, slots: int, evidence: Evidence) -> Proposal:
         """Work out the surgery, and measure on every fourth sequence."""
