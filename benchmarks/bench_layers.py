@@ -19,6 +19,8 @@ import ssm_zoo
 from ssm_zoo.process import keep_freed_memory
 from ssm_zoo.scan import set_scan_threads
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what peers use
+
 BATCH, D_MODEL = 8, peers.D_MODEL
 THREADS = int(os.environ.get("THREADS", "1"))
 SEVERAL = f"{THREADS} thread{'s' if THREADS > 1 else ''}"

@@ -9,11 +9,13 @@ from __future__ import annotations
 import time
 from statistics import median
 
-import numba
 import numpy as np
 import torch
 
-LANES, LOOPS = 2048, 2000
+from ssm_zoo.scan.elementary import exp2
+from ssm_zoo.scan.simd import fma, kernel, load, store
+
+LINE, LOOPS = 16, 20_000  # numbers in a line; times that a kilobyte or so is passed
 
 
 def gemm():
@@ -23,38 +25,39 @@ def gemm():
     return 2 * size**3 / _seconds(lambda: a @ b)
 
 
-@numba.njit(fastmath=True, nogil=True)
+@kernel
 def _exponentials(x, out, loops):
     for _ in range(loops):
-        for i in range(x.size):  # exp(x) = 2^k exp(r), by a polynomial of degree 5 and the bits of 2^k
-            k = np.floor(x[i] * np.float32(1.44269504) + np.float32(0.5))
-            r = x[i] - k * np.float32(0.693359375) + k * np.float32(2.12194440e-4)
-            p = np.float32(1.9875691500e-4)
-            p = p * r + np.float32(1.3981999507e-3)
-            p = p * r + np.float32(8.3334519073e-3)
-            p = p * r + np.float32(4.1665795894e-2)
-            p = p * r + np.float32(1.6666665459e-1)
-            p = p * r + np.float32(5.0000001201e-1)
-            out[i] += (p * r * r + r + np.float32(1)) * np.float32(k + np.float32(127))
+        for i in range(0, x.size, LINE):
+            store(out, i, exp2(load(x, i)))
 
 
-@numba.njit(fastmath=True, nogil=True)
+@kernel
 def _multiply_adds(x, out, loops):
-    for _ in range(loops):
-        for i in range(x.size):
-            out[i] = out[i] * np.float32(0.999) + x[i]
+    a, b, c, d = load(x, 0), load(x, LINE), load(x, 2 * LINE), load(x, 3 * LINE)
+    e, f, m, k = load(x, 4 * LINE), load(x, 5 * LINE), load(x, 6 * LINE), load(x, 7 * LINE)
+    for _ in range(loops):  # six chains in registers: enough to hide the latency
+        a, b, c = fma(a, m, k), fma(b, m, k), fma(c, m, k)
+        d, e, f = fma(d, m, k), fma(e, m, k), fma(f, m, k)
+    for i, line in enumerate((a, b, c, d, e, f)):
+        store(out, i * LINE, line)
 
 
 def exponentials():
     """Return polynomial exponentials a second, single precision, one core, in the first-level cache."""
-    x, out = np.random.default_rng(0).standard_normal((2, LANES)).astype(np.float32)
-    return LANES * LOOPS / _seconds(lambda: _exponentials(x, out, LOOPS))
+    x, out = _numbers()
+    return x.size * LOOPS / _seconds(lambda: _exponentials(x, out, LOOPS))
 
 
 def vector_operations():
-    """Return multiply-adds a second between arrays in the first-level cache, one core."""
-    x, out = np.random.default_rng(0).standard_normal((2, LANES)).astype(np.float32)
-    return LANES * LOOPS / _seconds(lambda: _multiply_adds(x, out, LOOPS))
+    """Return multiply-adds a second in registers, single precision, one core."""
+    x, out = _numbers()
+    return 6 * LINE * 100 * LOOPS / _seconds(lambda: _multiply_adds(x, out, 100 * LOOPS))
+
+
+def _numbers():
+    x = np.linspace(-0.5, 0.3, 64 * LINE, dtype=np.float32)
+    return x, np.empty_like(x)
 
 
 def bandwidth():
