@@ -11,7 +11,7 @@ from torch import Tensor
 from ssm_gramians import Diagonal, InstabilityError, StateSpace
 
 from .._errors import ReductionError, ShapeError, require
-from ._surgery import Surgery
+from ._surgery import Surgery, average_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,8 +45,7 @@ def surgery_of(layer: S4D, system: StateSpace, left: Any, right: Any) -> Surgery
     """Return what turns the layer into that of the system; see `S4D.surgery`."""
     poles, B, C = checked_poles(layer, system)
     shape = (layer.d_model, 2 * layer.d_state, poles.shape[1])
-    left = _checked(layer, "left", left, shape)
-    _checked(layer, "right", right, shape)
+    left, right = _checked(layer, "left", left, shape), _checked(layer, "right", right, shape)
     values, p = layer._placed(poles, B, C), layer._double()
     new = SimpleNamespace(**vars(p) | values)
     nearest = _nearest(poles, layer.eigenvalues(p))
@@ -64,7 +63,9 @@ def surgery_of(layer: S4D, system: StateSpace, left: Any, right: Any) -> Surgery
         return follow
 
     kinds = {name: read(name) if name.startswith("C") else pole(name) for name in values}
-    return Surgery({name: value.to(layer.D) for name, value in values.items()}, kinds)
+
+    average = average_of(layer, (poles, B, C), left, right)
+    return Surgery({name: value.to(layer.D) for name, value in values.items()}, kinds, average=average)
 
 
 def _transport(left: Tensor, B: Tensor, old: Tensor, new: Tensor) -> Tensor:

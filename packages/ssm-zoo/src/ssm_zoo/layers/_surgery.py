@@ -19,11 +19,14 @@ from torch import Tensor
 from ssm_gramians import Diagonal, InstabilityError, StateSpace
 
 from .._errors import ReductionError, ShapeError, require
+from ._averages import modes_of, moved_average, with_parameters
 
 if TYPE_CHECKING:
     from jaxtyping import Complex, Float, Int
 
+    from ._averages import Modes
     from ._system import DiagonalSystem
+    from .s4d import S4D
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,16 @@ class Surgery:
         by the squared matrix, as if the entries of the gradient were uncorrelated.
     attributes
         Other attributes that change, by their dotted names: the sizes that a module keeps beside its weight.
+    average
+        `average(old)` returns what becomes of a running average of the layer: `old` maps the names of all its
+        parameters to their averages, and those of resized ones come back, None as in `parameters`. Without it, as when
+        S4 becomes another layer, the averages of resized parameters begin anew from the new parameters.
     """
 
     parameters: Mapping[str, Tensor | None]
     moments: Mapping[str, Callable[[Mapping[str, Tensor], int], Tensor]]
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    average: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor | None]] | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,18 @@ def moments_of(
         return follow
 
     return {name: pole(name) if name in layer.POLES else matrix(name) for name in names}
+
+
+def average_of(
+    layer: DiagonalSystem | S4D, new: Modes, left: Tensor, right: Tensor
+) -> Callable[[Mapping[str, Tensor]], dict[str, Tensor]]:
+    """Return how an average of the layer follows the surgery; see `Surgery`."""
+
+    def follow(old: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        twin = with_parameters(layer, old)
+        return twin._placed(*moved_average(new, modes_of(layer.system()), modes_of(twin.system()), left, right))
+
+    return follow
 
 
 def checked_system(layer: DiagonalSystem, system: StateSpace) -> tuple[Tensor, Tensor, Tensor]:

@@ -25,7 +25,7 @@ from ssm_gramians import Diagonal, StateSpace
 from .._errors import ShapeError, require
 from ..scan import Implementation, Moments, diagonal_scan
 from ..scan.lengths import reverse_steps
-from ._surgery import Surgery, Transport, checked_maps, checked_system, moments_of, nearest_poles
+from ._surgery import Surgery, Transport, average_of, checked_maps, checked_system, moments_of, nearest_poles
 from .padding import right_padded
 
 if TYPE_CHECKING:
@@ -203,7 +203,9 @@ class DiagonalSystem(nn.Module, ABC):
         p, values = self._double(), self._placed(poles, B, C)
         scales = self.input_scale(p), self.input_scale(SimpleNamespace(**values))
         transport = Transport.between(left, right, scales, nearest_poles(poles, self.eigenvalues(p)))
-        return Surgery({name: value.to(self.D) for name, value in values.items()}, moments_of(self, transport, values))
+        parameters = {name: value.to(self.D) for name, value in values.items()}
+        average = average_of(self, (poles, B, C), left, right)
+        return Surgery(parameters, moments_of(self, transport, values), average=average)
 
     def _placed(self, poles: Tensor, B: Tensor, C: Tensor) -> dict[str, Tensor]:
         """Return the parameters of a system, in double precision."""

@@ -79,6 +79,7 @@ class Listener:
         self, layers: Mapping[str, nn.Module], wanted: Callable[[], bool], most: int | None, *, training: bool = True
     ) -> None:
         self.wanted, self.most, self.training = wanted, most, training
+        self._layers = dict(layers)
         self._inputs: dict[str, tuple[Tensor, dict[str, Any]]] = {}
         self._gradients: dict[str, Tensor] = {}
         self._handles = [
@@ -104,7 +105,12 @@ class Listener:
 
     def _hook(self, name: str) -> Callable[..., None]:
         def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            if (self.training and not layer.training) or not self.wanted():
+            if self.wanted() and (layer.training or not self.training):
+                hear(layer, args, kwargs, output)
+
+        @torch.compiler.disable
+        def hear(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            if layer is not self._layers[name]:  # a copy of the model has copies of its hooks
                 return
             rows = slice(0, self.most)
             known = ("lengths", "padding", "attention_mask")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -15,12 +15,13 @@ from .._errors import OptionError, ReductionError
 from .adapters import Adapter, adapter_for, is_reducible
 from .analysis import Finding, Pending, analyse, naming
 from .certificate import Limits
+from .distributed import Ranks, rewrap
 from .evidence import Evidence, Listener
+from .followers import follow, followed, unwrap
 from .ledger import Cut, Status, spent
 from .methods import method_named
 from .schedule import Schedule, schedule_of
-from .side_by_side import side_by_side
-from .surgery import Moments, operate
+from .surgery import Moments, Operation, install, prepare
 
 if TYPE_CHECKING:
     from .balancing import Method
@@ -39,7 +40,9 @@ class InTrainingReducer:
     Parameters
     ----------
     model
-        Any module that holds layers which implement `Reducible`, such as `LRU` and `S5`, or have an adapter.
+        Any module that holds layers which implement `Reducible`, such as `LRU` and `S5`, or have an adapter. If it is
+        wrapped in `DistributedDataParallel`, the ranks see what all of them saw, share the layers out, make the same
+        cuts, and the wrapper is made anew in place after each.
     optimizer
         The optimiser of its parameters; None after training. The reducer replaces parameters: hold no references.
     schedule
@@ -63,11 +66,16 @@ class InTrainingReducer:
         What becomes of the optimiser's moments of resized parameters: `ssm_zoo.reduction.Moments`.
     adapter
         Makes the adapter of a layer that has one; to choose among several, as `Mamba2Adapter(layer, form="keep")`.
+    followers
+        Copies of the model that are cut by the same maps: running averages such as
+        `torch.optim.swa_utils.AveragedModel`, for EMA and SWA. Like the model on every rank.
 
     Raises
     ------
     OptionError
-        If the model has no reducible layer, or an option is out of range.
+        If the model has no reducible layer, a follower is no copy of it, or an option is out of range.
+    UnsupportedError
+        If the parameters are sharded.
 
     Examples
     --------
@@ -97,9 +105,11 @@ class InTrainingReducer:
         delay: int = 0,
         moments: Moments = "transport",
         adapter: Callable[[nn.Module], Adapter] = adapter_for,
+        followers: Sequence[nn.Module] = (),
     ) -> None:
+        self._ranks = Ranks.of(model)
         self.adapters: dict[str, Adapter] = {
-            name: adapter(module) for name, module in model.named_modules() if is_reducible(module)
+            name: adapter(module) for name, module in unwrap(model).named_modules() if is_reducible(module)
         }
         if not self.adapters:
             msg = f"{type(model).__name__} has no reducible layer; want at least one, such as LRU or S5"
@@ -114,9 +124,11 @@ class InTrainingReducer:
         self.schedule, self.selection = schedule_of(schedule), selection
         self.method, self.limits = method_named(balance), limits or Limits()
         self.delay, self.moments, self.steps = delay, moments, 0
+        self._followers = followed(followers, self.layers)
         self.ledger: list[Cut] = []
         self._pending: Pending | None = None
-        self._listener = Listener(self.layers, lambda: self._looks_at(self.steps + 1), max_sequences)
+        self._listens = self._looks_at(1)  # a plain attribute: a compiled model is compiled for both of its values
+        self._listener = Listener(self.layers, lambda: self._listens, -(-max_sequences // self._ranks.size))
 
     @property
     def layers(self) -> dict[str, nn.Module]:
@@ -149,14 +161,16 @@ class InTrainingReducer:
         try:
             if self._pending is not None and self.steps - self._pending.step >= self.delay:
                 pending, self._pending = self._pending, None
-                cuts += self._reduce(pending.findings(), pending.evidence, pending.step, loss)
+                (findings,) = self._ranks.each(lambda _: pending.findings(), ["all layers"])
+                cuts += self._reduce(findings, pending.evidence, pending.step, loss)
             if self._watches(self.steps):
                 self._show(loss)
             if self.schedule.due(self.steps):
                 cuts += self._begin(loss)
         finally:
-            if self._looks_at(self.steps):
+            if self._listens:
                 self._listener.forget()
+            self._listens = self._looks_at(self.steps + 1)
             self.ledger += cuts
         return cuts
 
@@ -175,7 +189,7 @@ class InTrainingReducer:
         ReductionError, UnsupportedError
             See `step`.
         """
-        findings = analyse(self.adapters, evidence, self.method, self.selection, each=side_by_side)
+        findings = analyse(self.adapters, evidence, self.method, self.selection, each=self._ranks.each)
         cuts = self._reduce(findings, evidence, self.steps, loss)
         self.ledger += cuts
         return cuts
@@ -199,6 +213,7 @@ class InTrainingReducer:
         self.ledger = [Cut(**cut) for cut in state["ledger"]]
         if "schedule" in state:
             self.schedule.load_state_dict(state["schedule"])  # type: ignore[attr-defined]
+        self._listens = self._looks_at(self.steps + 1)
         if "pending" in state:
             self._pending = Pending.from_state(state["pending"], self.adapters, self.method, self.selection)
 
@@ -206,7 +221,7 @@ class InTrainingReducer:
         """Reduce, or start the thread that works it out."""
         evidence = self._evidence()
         if not self.delay:
-            findings = analyse(self.adapters, evidence, self.method, self.selection, each=side_by_side)
+            findings = analyse(self.adapters, evidence, self.method, self.selection, each=self._ranks.each)
             return self._reduce(findings, evidence, self.steps, loss)
         if self._pending is None:  # one at a time: a cut that falls due meanwhile is left out
             self._pending = Pending(self.adapters, evidence, self.steps, self.method, self.selection)
@@ -219,39 +234,51 @@ class InTrainingReducer:
         measured: int,
         loss: Callable[[], float] | None,
     ) -> list[Cut]:
-        cuts, proposals = self._proposals(findings, evidence, measured)
-        before = _measured(loss)
-        operations = [(self.adapters[name].layer, one.surgery) for name, one in proposals.items()]
-        undo = operate(operations, self.optimizer, self.moments)
+        cuts, operations = self._operations(findings, evidence, measured)
+        before = self._measured(loss)
+        undo = install(
+            [pair for name, found in operations.items() for pair in self._places(name, found)], self.optimizer
+        )
         try:
-            after = _measured(loss)
-            spectra = dict(zip(proposals, side_by_side(lambda n: self._values(n, evidence[n]), proposals), strict=True))
+            after = self._measured(loss)
+            values = self._ranks.each(lambda name: self._values(name, evidence[name]), operations)
         except BaseException:
             undo()
             raise
         reason = self._too_much(before, after)
         if reason:
             undo()
-            for name in proposals:
+            for name in operations:
                 cuts[name] = replace(cuts[name], status="refused", reason=reason, after=cuts[name].before)
             return [replace(cut, loss_before=before) for cut in cuts.values()]
+        if operations:
+            rewrap(self.model)
+        spectra = dict(zip(operations, values, strict=True))
         return [
             replace(cut, hsv_after=spectra.get(name, []), loss_before=before, loss_after=after)
             for name, cut in cuts.items()
         ]
 
-    def _proposals(
+    def _operations(
         self, findings: Mapping[str, Finding], evidence: Mapping[str, Evidence], measured: int
-    ) -> tuple[dict[str, Cut], dict[str, Proposal]]:
-        """Return the account of every layer, and the cuts that nothing speaks against."""
+    ) -> tuple[dict[str, Cut], dict[str, list[Operation]]]:
+        """Return the account of every layer, and what is done to it and its followers if nothing speaks against it."""
 
-        def work(name: str) -> tuple[Cut, Proposal | None]:
+        def work(name: str) -> tuple[Cut, list[Operation] | None]:
             with naming(name):
-                return self._proposal(name, findings[name], evidence[name], measured)
+                cut, proposal = self._proposal(name, findings[name], evidence[name], measured)
+            if proposal is None:
+                return cut, None
+            surgery = proposal.surgery
+            followers = [prepare(layer, follow(surgery, layer), None) for layer in self._followers[name]]
+            return cut, [prepare(self.adapters[name].layer, surgery, self.optimizer, self.moments), *followers]
 
-        found = dict(zip(findings, side_by_side(work, findings), strict=True))
+        found = dict(zip(findings, self._ranks.each(work, findings), strict=True))
         cuts = {name: cut for name, (cut, _) in found.items()}
-        return cuts, {name: one for name, (_, one) in found.items() if one is not None}
+        return cuts, {name: done for name, (_, done) in found.items() if done is not None}
+
+    def _places(self, name: str, operations: list[Operation]) -> list[tuple[nn.Module, Operation]]:
+        return list(zip([self.adapters[name].layer, *self._followers[name]], operations, strict=True))
 
     def _proposal(self, name: str, finding: Finding, evidence: Evidence, measured: int) -> tuple[Cut, Proposal | None]:
         start, adapter = time.perf_counter(), self.adapters[name]
@@ -288,17 +315,15 @@ class InTrainingReducer:
         return None
 
     def _evidence(self) -> dict[str, Evidence]:
-        return {name: self._heard(name) for name in self.adapters}
-
-    def _heard(self, name: str) -> Evidence:
-        heard = self._listener.heard(name)
-        if heard is None:
-            msg = (
-                f"layer {name!r} has seen no input since the last step; want a forward pass in training mode, then "
-                "optimizer.step(), then reducer.step()"
-            )
-            raise ReductionError(msg)
-        return heard
+        heard = self._ranks.gather({name: self._listener.heard(name) for name in self.adapters})
+        for name, evidence in heard.items():
+            if evidence is None:
+                msg = (
+                    f"layer {name!r} has seen no input since the last step; want a forward pass in training mode, then "
+                    "optimizer.step(), then reducer.step()"
+                )
+                raise ReductionError(msg)
+        return cast("dict[str, Evidence]", heard)
 
     def _values(self, name: str, evidence: Evidence) -> list[float]:
         """Return what the states of a layer are worth as it now is."""
@@ -313,13 +338,12 @@ class InTrainingReducer:
     def _show(self, loss: Callable[[], float] | None) -> None:
         """Let the schedule see the loss and what the states are worth."""
         evidence = self._evidence()
-        values = side_by_side(lambda name: self._values(name, evidence[name]), evidence)
-        self.schedule.see(self.steps, _measured(loss), dict(zip(evidence, values, strict=True)))  # type: ignore[attr-defined]
+        values = self._ranks.each(lambda name: self._values(name, evidence[name]), evidence)
+        self.schedule.see(self.steps, self._measured(loss), dict(zip(evidence, values, strict=True)))  # type: ignore[attr-defined]
 
-
-def _measured(loss: Callable[[], float] | None) -> float | None:
-    """Return the loss, leaving the random numbers of the training run where they were."""
-    if loss is None:
-        return None
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        return float(loss())
+    def _measured(self, loss: Callable[[], float] | None) -> float | None:
+        """Return the loss, leaving the random numbers of the training run where they were."""
+        if loss is None:
+            return None
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            return self._ranks.mean(float(loss()))

@@ -6,7 +6,7 @@ the old places, its moments become what they would be had the smaller layer been
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -36,36 +36,48 @@ to, as the published code of CompreSSM does.
 
 
 @dataclass(frozen=True)
+class Operation:
+    """What a surgery puts into a layer: nothing but values, so that it can be sent to another process.
+
+    Parameters
+    ----------
+    parameters
+        As in `Surgery`.
+    states
+        What the optimiser keeps for each of them, if it keeps anything.
+    attributes
+        As in `Surgery`.
+    """
+
+    parameters: Mapping[str, Tensor | None]
+    states: Mapping[str, Mapping[str, Any]]
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class _Swap:
     module: nn.Module
     name: str
     old: nn.Parameter | None  # None: there was none before
     new: nn.Parameter | None  # None: there is none any more
-    state: dict[str, Any] | None  # the optimiser's, for the new parameter
+    state: Mapping[str, Any] | None  # the optimiser's, for the new parameter
 
 
-def operate(
-    operations: Iterable[tuple[nn.Module, Surgery]],
-    optimizer: torch.optim.Optimizer | None,
-    moments: Moments = "transport",
-) -> Callable[[], None]:
-    """Replace the parameters of all the layers at once, and return the function that undoes it.
-
-    Everything that can fail is done before the first parameter is touched.
+def prepare(
+    layer: nn.Module, surgery: Surgery, optimizer: torch.optim.Optimizer | None, moments: Moments = "transport"
+) -> Operation:
+    """Work out all that a surgery puts into a layer and into the optimiser; nothing is touched.
 
     Parameters
     ----------
-    operations
-        Layers, each with its surgery.
+    layer
+        The layer.
+    surgery
+        Of it.
     optimizer
-        The optimiser that holds the parameters, if there is one.
+        The optimiser that holds its parameters, if there is one.
     moments
         What becomes of the optimiser's moments.
-
-    Returns
-    -------
-    Callable
-        Call it without arguments to put the old parameters and their optimiser state back.
 
     Raises
     ------
@@ -75,8 +87,40 @@ def operate(
         If there is no such rule for the moments.
     """
     require(moments in get_args(Moments), f"got moments={moments!r}, wanted one of: {', '.join(get_args(Moments))}")
+    olds = {name: old for name in surgery.parameters if (old := _there(layer, name)) is not None}
+    states = {name: optimizer.state[old] for name, old in olds.items() if optimizer and old in optimizer.state}
+    return Operation(surgery.parameters, _move_moments(olds, states, surgery, moments), surgery.attributes)
+
+
+def operate(
+    operations: Iterable[tuple[nn.Module, Surgery]],
+    optimizer: torch.optim.Optimizer | None,
+    moments: Moments = "transport",
+) -> Callable[[], None]:
+    """Operate on all the layers at once, and return the function that undoes it: `prepare`, then `install`."""
+    prepared = [(layer, prepare(layer, surgery, optimizer, moments)) for layer, surgery in operations]
+    return install(prepared, optimizer)
+
+
+def install(
+    operations: Iterable[tuple[nn.Module, Operation]], optimizer: torch.optim.Optimizer | None
+) -> Callable[[], None]:
+    """Replace the parameters of all the layers at once, and return the function that undoes it.
+
+    Parameters
+    ----------
+    operations
+        Layers, each with what `prepare` worked out.
+    optimizer
+        The optimiser that holds the parameters, if there is one.
+
+    Returns
+    -------
+    Callable
+        Call it without arguments to put the old parameters and their optimiser state back.
+    """
     operations = list(operations)
-    swaps = [swap for layer, surgery in operations for swap in _prepare(layer, surgery, optimizer, moments)]
+    swaps = [swap for layer, operation in operations for swap in _swaps(layer, operation, optimizer)]
     attributes = [(*_place(layer, name), value) for layer, cut in operations for name, value in cut.attributes.items()]
     before = [(module, name, getattr(module, name, None)) for module, name, _ in attributes]
     olds = [swap.old for swap in swaps if swap.old is not None]
@@ -112,22 +156,33 @@ def _place(layer: nn.Module, name: str) -> tuple[nn.Module, str]:
     return layer.get_submodule(path), leaf
 
 
-def _prepare(layer: nn.Module, surgery: Surgery, optimizer: torch.optim.Optimizer | None, rule: Moments) -> list[_Swap]:
-    places = {name: _place(layer, name) for name in surgery.parameters}
-    there = {name: getattr(module, leaf) for name, (module, leaf) in places.items()}
-    olds = {name: old for name, old in there.items() if old is not None}
-    states = {name: optimizer.state[old] for name, old in olds.items() if optimizer and old in optimizer.state}
-    moved = _move_moments(olds, states, surgery, rule)
+def _there(layer: nn.Module, name: str) -> nn.Parameter | None:
+    module, leaf = _place(layer, name)
+    return getattr(module, leaf)
+
+
+def _swaps(layer: nn.Module, operation: Operation, optimizer: torch.optim.Optimizer | None) -> list[_Swap]:
     swaps = []
-    for name, old in there.items():
-        value, new = surgery.parameters[name], None
+    for name, value in operation.parameters.items():
+        (module, leaf), new = _place(layer, name), None
+        old, state = getattr(module, leaf), operation.states.get(name)
         if old is None and value is not None:
-            new = nn.Parameter(value.clone(), requires_grad=any(p.requires_grad for p in layer.parameters()))
+            device = next(layer.parameters()).device
+            trained = any(parameter.requires_grad for parameter in layer.parameters())
+            new = nn.Parameter(value.to(device, copy=True), requires_grad=trained)
         elif value is not None:
             new = nn.Parameter(value.to(device=old.device, dtype=old.dtype), requires_grad=old.requires_grad)
             new.__dict__.update(old.__dict__)  # _optim, _no_weight_decay and the like
-        swaps.append(_Swap(*places[name], old, new, moved.get(name)))
+        if state is not None and optimizer is not None and old is not None:
+            there = optimizer.state[old]
+            state = {key: _where(entry, there.get(key)) for key, entry in state.items()}
+        swaps.append(_Swap(module, leaf, old, new, state))
     return swaps
+
+
+def _where(entry: Any, other: Any) -> Any:
+    """Return an entry of the optimiser's state on the device of the one it replaces; it may come from elsewhere."""
+    return entry.to(other.device) if isinstance(entry, Tensor) and isinstance(other, Tensor) else entry
 
 
 def _move_moments(
@@ -135,14 +190,14 @@ def _move_moments(
 ) -> dict[str, dict[str, Any]]:
     """Return the state of each new parameter; moments move together, since real and imaginary parts mix."""
     moved: dict[str, dict[str, Any]] = {name: dict(state) for name, state in states.items()}
-    keys = {
-        key
+    arrays = [
+        (key, entry.shape == olds[name].shape)
         for name, state in states.items()
         for key, entry in state.items()
-        if isinstance(entry, Tensor) and entry.shape == olds[name].shape and entry.ndim > 0
-    }
-    for key in keys:
-        if key not in _POWER:
+        if isinstance(entry, Tensor) and entry.ndim > 0
+    ]
+    for key, fits in dict(sorted(arrays, reverse=True)).items():  # one that does not fit its parameter counts
+        if key not in _POWER or not fits:
             msg = (
                 f"the optimiser keeps {key!r} for each parameter, and it is not known how that follows a change of "
                 f"basis; want one of {', '.join(_POWER)}: SGD, Adam, AdamW, RMSprop, Adagrad, Lion, Muon"

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from ...layers import Surgery
-from ...scan.lengths import real_steps
 from ..selected import Selected
 from .selective import SelectiveAdapter
 
@@ -46,19 +45,6 @@ class MambaAdapter(SelectiveAdapter):
         B, C = weight[-2 * N : -N].norm(dim=1), weight[-N:].norm(dim=1)
         return (B * C).cpu().numpy()
 
-    def output_moments(self, evidence: Evidence) -> np.ndarray:
-        r"""Return $E[C_t C_t^T]$: what an error of the states does at once."""
-        seen: list[Tensor] = []
-        handle = self.layer.get_submodule("x_proj").register_forward_hook(lambda *args: seen.append(args[-1].detach()))
-        try:
-            with torch.no_grad():
-                self.outputs(evidence)
-        finally:
-            handle.remove()
-        C = seen[0][..., -self.d_state :].double()
-        C = C.flatten(0, 1) if evidence.lengths is None else C[real_steps(evidence.lengths, C.shape[1])]
-        return (C.mT @ C / len(C)).cpu().numpy()
-
     def balanced(self, Z_P: np.ndarray, Z_Q: np.ndarray, *, has_bound: bool) -> Plan:
         """Pick states by both moments, and fold by the first."""
         del has_bound
@@ -73,12 +59,16 @@ class MambaAdapter(SelectiveAdapter):
         del evidence
         selected = cast(Selected, plan)
         kept, N = torch.from_numpy(selected.kept(slots)), self.d_state
-        A_log, weight = self.layer.get_parameter("A_log").detach(), self.layer.get_parameter("x_proj.weight").detach()
-        kept = kept.to(weight.device)
-        M = torch.from_numpy(selected.fold(slots)).to(weight.device)
-        dt, B, C = weight.double().split([len(weight) - 2 * N, N, N])
-        rows = torch.cat([torch.arange(len(dt), device=kept.device), len(dt) + kept, len(dt) + N + kept])
-        parameters = {"A_log": A_log[:, kept], "x_proj.weight": torch.cat([dt, B[kept], M.mT @ C]).to(weight.dtype)}
+        where, R = self.layer.get_parameter("A_log").device, len(self.layer.get_parameter("x_proj.weight")) - 2 * N
+        kept = kept.to(where)
+        M = torch.from_numpy(selected.fold(slots)).to(where)
+        rows = torch.cat([torch.arange(R, device=where), R + kept, R + N + kept])
+
+        def fold(old: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            weight = old["x_proj.weight"].detach()
+            dt, B, C = weight.double().split([R, N, N])
+            folded = torch.cat([dt, B[kept], M.mT @ C]).to(weight.dtype)
+            return {"A_log": old["A_log"].detach()[:, kept], "x_proj.weight": folded}
 
         def follow(name: str, pick: Callable[[Tensor], Tensor]) -> Callable[[Mapping[str, Tensor], int], Tensor]:
             return lambda old, _: pick(old[name])  # what acts on a kept state goes on acting on it
@@ -87,4 +77,5 @@ class MambaAdapter(SelectiveAdapter):
             "A_log": follow("A_log", lambda old: old[:, kept]),
             "x_proj.weight": follow("x_proj.weight", lambda old: old[rows]),
         }
-        return slots, Surgery(parameters, moments, {"x_proj.out_features": len(rows)})
+        parameters = fold(dict(self.layer.named_parameters()))
+        return slots, Surgery(parameters, moments, {"x_proj.out_features": len(rows)}, fold)
