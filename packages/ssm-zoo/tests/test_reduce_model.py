@@ -124,6 +124,17 @@ def test_keyword_batches_and_a_loss_of_ones_own_are_understood():
     assert cuts[0].loss_before > 0
 
 
+@pytest.mark.parametrize("layer", ["lru", "s4", "s4d", "mamba2"])
+def test_a_reduced_model_saves_and_loads(layer, tmp_path):
+    model = language_model(layer)
+    (batch,) = texts(1)
+    reduce_model(model, [batch], Slots(5), limits=Limits(math.inf, condition=math.inf))
+
+    loaded = LanguageModel.from_pretrained(model.save_pretrained(tmp_path))
+
+    torch.testing.assert_close(loaded(batch.inputs), model(batch.inputs))
+
+
 @pytest.mark.parametrize("rule", [Budget(20), LossBudget(20)], ids=["budget", "loss-budget"])
 def test_a_budget_is_shared_by_all_layers(classifier, batches, rule):
     reduce_model(classifier, batches, rule, limits=Limits(math.inf, condition=math.inf))

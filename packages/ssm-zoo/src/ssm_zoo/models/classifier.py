@@ -36,6 +36,8 @@ class ClassifierConfig(StackConfig):
     ----------
     d_input, n_classes
         Features of each step of the input; number of classes.
+    tokens
+        The inputs are numbers below `d_input`, and the encoder looks them up.
     layer, d_model, d_state, n_layers, dropout, norm, norm_eps, bidirectional, residual_in_fp32, options
         See `StackConfig`.
 
@@ -47,6 +49,7 @@ class ClassifierConfig(StackConfig):
 
     d_input: int
     n_classes: int
+    tokens: bool = False
 
     def __post_init__(self) -> None:
         StackConfig.__post_init__(self)
@@ -67,18 +70,18 @@ class SequenceClassifier(nn.Module):
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__()
         self._config = config
-        self.encoder = nn.Linear(config.d_input, config.d_model)
+        self.encoder: nn.Module = (nn.Embedding if config.tokens else nn.Linear)(config.d_input, config.d_model)
         self.blocks = Stack(config)
         self.head = nn.Linear(config.d_model, config.n_classes)
 
     @property
     def config(self) -> ClassifierConfig:
         """The architecture as it is now: layers and state sizes are read from the blocks."""
-        return replace(self._config, **sizes_of(self.blocks))
+        return replace(self._config, **sizes_of(self.blocks, self._config.options))
 
     def forward(
         self,
-        inputs: Float[Tensor, "batch length d_input"],
+        inputs: Float[Tensor, "batch length d_input"] | Int[Tensor, "batch length"],
         lengths: Int[Tensor, " batch"] | None = None,
         state: PooledState | None = None,
         return_state: bool = False,
@@ -88,7 +91,7 @@ class SequenceClassifier(nn.Module):
         Parameters
         ----------
         inputs
-            (batch, length, d_input).
+            (batch, length, d_input), or tokens (batch, length).
         lengths
             Steps of each sequence that are real, the rest being padding at its end, which changes nothing. All by
             default.
@@ -102,7 +105,7 @@ class SequenceClassifier(nn.Module):
         ShapeError
             If the shapes are not the ones above.
         """
-        check_inputs(inputs, self._config.d_input)
+        check_inputs(inputs, self._config.d_input, tokens=self._config.tokens)
         x = self.encoder(without_padding(inputs, lengths))
         x, layers = self.blocks(x, state and state.layers, lengths, return_state)
         total, count = pool(x, lengths, state)
@@ -119,7 +122,7 @@ class SequenceClassifier(nn.Module):
 
     def init_state(self, batch: int) -> PooledState:
         """Return the state before the first step."""
-        weight = self.encoder.weight
+        weight = self.head.weight
         total = weight.new_zeros(batch, self._config.d_model)
         return PooledState(self.blocks.init_state(batch), total, torch.zeros_like(total[:, 0], dtype=torch.int64))
 

@@ -124,14 +124,39 @@ class StackConfig:
             raise OptionError(message)
 
 
-def sizes_of(blocks: nn.ModuleList) -> dict[str, Any]:
-    """Return `layer`, `d_state` and `d_unmixed` of the blocks as they are now, whatever was reduced or replaced."""
+def sizes_of(blocks: nn.ModuleList, options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return `layer`, `d_state`, `d_unmixed` and `options` of the blocks as they are, whatever was reduced or replaced.
+
+    Parameters
+    ----------
+    blocks
+        Each with a `layer`.
+    options
+        Those that the blocks were made with.
+
+    Raises
+    ------
+    OptionError
+        If a configuration cannot tell what the blocks hold.
+    """
     held: list[Any] = [block.layer for block in blocks]
     names = tuple(_name_of(layer) for layer in held)
-    states = tuple(layer.d_state for layer in held)
     unmixed = tuple(getattr(layer, "d_unmixed", None) for layer in held)
-    one = None if set(unmixed) == {None} else unmixed
-    return {"layer": names[0] if len(set(names)) == 1 else names, "d_state": states, "d_unmixed": one}
+    return {
+        "layer": names[0] if len(set(names)) == 1 else names,
+        "d_state": tuple(layer.d_state for layer in held),
+        "d_unmixed": None if set(unmixed) == {None} else unmixed,
+        "options": {**options, **_of_s4d(held, options)},
+    }
+
+
+def _of_s4d(held: list[Any], options: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return the options of S4D layers: those that a reduction made of S4 are bilinear, whatever the default is."""
+    rules = {layer.discretization for layer in held if type(layer) is layers.S4D}
+    require(len(rules) < 2, f"got S4D layers with discretization {' and '.join(sorted(rules))}, wanted one for all")
+    if rules <= {"zoh"}:
+        return {}
+    return {"s4d": {**options.get("s4d", {}), "discretization": rules.pop()}}
 
 
 def _name_of(layer: nn.Module) -> str:

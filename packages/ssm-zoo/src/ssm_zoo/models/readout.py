@@ -33,8 +33,14 @@ def pool(
     return (total, count) if before is None else (before.total + total, before.steps + count)
 
 
-def check_inputs(inputs: Tensor, d_input: int) -> None:
-    """Raise unless the inputs are sequences of `d_input` features."""
+def check_inputs(inputs: Tensor, d_input: int, *, tokens: bool = False) -> None:
+    """Raise unless the inputs are sequences of `d_input` features, or of tokens."""
+    if tokens:
+        integers = inputs.dtype in (torch.int32, torch.int64)
+        if inputs.ndim != 2 or not integers:
+            message = f"got inputs of shape {tuple(inputs.shape)} and {inputs.dtype}, wanted (batch, length) of int64"
+            raise ShapeError(message)
+        return
     if inputs.ndim != 3 or inputs.shape[-1] != d_input:
         message = f"got inputs of shape {tuple(inputs.shape)}, wanted (batch, length, d_input={d_input})"
         raise ShapeError(message)

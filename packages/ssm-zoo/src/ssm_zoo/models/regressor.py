@@ -71,7 +71,7 @@ class SequenceRegressor(nn.Module):
     @property
     def config(self) -> RegressorConfig:
         """The architecture as it is now: layers and state sizes are read from the blocks."""
-        return replace(self._config, **sizes_of(self.blocks))
+        return replace(self._config, **sizes_of(self.blocks, self._config.options))
 
     def forward(
         self,

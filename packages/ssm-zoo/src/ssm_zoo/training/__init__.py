@@ -1,9 +1,12 @@
 """Train a model and shrink its state on the way: `train` one run, `compare` it with what it should beat."""
 
 from .compare import KINDS, Comparison, compare
-from .config import PRESETS, TrainConfig
+from .config import TrainConfig
+from .distillation import distillation_loss
 from .folder import RunFolder
 from .loop import Progress, RunResult, train
+from .open import Opened, new_folder, open_model, save_model_as
+from .presets import PRESETS
 from .sample import byte_model, write
 from .trainer import evaluate
 
@@ -11,13 +14,18 @@ __all__ = [
     "KINDS",
     "PRESETS",
     "Comparison",
+    "Opened",
     "Progress",
     "RunFolder",
     "RunResult",
     "TrainConfig",
     "byte_model",
     "compare",
+    "distillation_loss",
     "evaluate",
+    "new_folder",
+    "open_model",
+    "save_model_as",
     "train",
     "write",
 ]

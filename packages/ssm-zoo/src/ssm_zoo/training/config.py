@@ -4,48 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, cast
-
-from ssm_balance import Energy, Order
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from .._errors import OptionError, require
 from ..models import ClassifierConfig, LanguageModelConfig, StackConfig
+from ..reduction import METHODS, Moments
 from ..tasks import TEXTS, Text
+from .cutting import check_cuts, check_extras
+from .presets import PRESETS
 
 if TYPE_CHECKING:
-    from ssm_balance import Selection
+    from collections.abc import Mapping
 
     from ..tasks import AnyTask
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "digits": {},
-    "smnist": {
-        "d_state": 256,
-        "n_layers": 1,
-        "steps": 200_000,
-        "lr": 4e-4,
-        "schedule": "constant",
-        "eval_every": 5000,
-        "checkpoint_every": 1000,
-        "log_every": 100,
-    },
-    "bytes": {
-        "layer": "mamba",
-        "d_model": 128,
-        "d_state": 16,
-        "dropout": 0.0,
-        "norm": "rms",
-        "length": 256,
-        "steps": 800,
-        "batch_size": 16,
-        "lr": 4e-3,
-        "weight_decay": 0.1,
-        "cuts": 0,
-        "log_every": 10,
-        "checkpoint_every": 100,
-    },
+CHOICES: dict[str, tuple[str, ...]] = {
+    "schedule": ("constant", "warmup-cosine"),
+    "balance": tuple(METHODS),
+    "moments": get_args(Moments),
 }
-"""Settings of each task that differ from the defaults of `TrainConfig`; those of smnist are the CompreSSM paper's."""
+"""What options of which there are a few can be."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +48,28 @@ class TrainConfig:
         Fixes the initial weights, the order of the data, the dropout and the validation set.
     cuts
         Reductions of the state; 0 trains the model as it is.
-    cut_fraction
-        Share of the run, from its beginning, over which the cuts are spread evenly.
-    energy, order
-        States that a cut keeps: the fewest that carry this share of the sum of the Hankel singular values, or a
-        fixed number per layer. Exactly one of the two, the other None.
+    cut_start, cut_fraction
+        Share of the run after which cuts begin, and share of the run over which they are spread evenly from there on;
+        the last falls at the end of that share.
+    energy, order, budget
+        What a cut keeps: the fewest states that carry this share of the sum of the values, a `d_state` for each layer,
+        or a sum of the `d_state` of all layers. Exactly one of the three, the others None.
     balance
-        ``"activations"`` (what the layer does to the signals it really sees) or ``"white"`` (to white noise).
+        A name in `ssm_zoo.reduction.METHODS`: ``"activations"`` (what the layer does to the signals it really sees),
+        ``"adjoints"`` (that, and the gradients), ``"white"`` (white noise), or a rival.
+    delay
+        Steps for which a thread works a cut out while training goes on; 0 works it out at once.
+    moments
+        What becomes of the optimiser's moments: `ssm_zoo.reduction.Moments`.
+    limits
+        Refuse cuts that err too much (`ssm_zoo.reduction.Limits`); False makes every cut, as rivals do.
+    hankel_weight
+        Weight in the loss of the sum of all Hankel singular values of the layers; 0 leaves it out.
+    teacher, teacher_weight, temperature
+        Folder of a trained model to distil from, None for no teacher; its weight in the loss; see
+        `ssm_zoo.training.distillation`.
+    device
+        Where the model trains: ``"cpu"``, ``"cuda"``.
     log_every, eval_every, checkpoint_every
         Steps between lines in the metrics; between looks at the held-out split; between checkpoints.
     threads
@@ -105,10 +98,20 @@ class TrainConfig:
     schedule: Literal["constant", "warmup-cosine"] = "warmup-cosine"
     seed: int = 0
     cuts: int = 4
+    cut_start: float = 0.0
     cut_fraction: float = 0.1
     energy: float | None = 0.96
     order: int | None = None
-    balance: Literal["activations", "white"] = "activations"
+    budget: int | None = None
+    balance: str = "activations"
+    delay: int = 0
+    moments: Moments = "transport"
+    limits: bool = True
+    hankel_weight: float = 0.0
+    teacher: str | None = None
+    teacher_weight: float = 0.5
+    temperature: float = 2.0
+    device: str = "cpu"
     log_every: int = 20
     eval_every: int = 100
     checkpoint_every: int = 200
@@ -117,11 +120,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "log_every", "eval_every", "checkpoint_every"):
             require(getattr(self, name) >= 1, f"got {name}={getattr(self, name)}, wanted at least 1")
-        for name in ("cuts", "threads", "seed", "weight_decay"):
+        for name in ("cuts", "threads", "seed", "weight_decay", "delay", "hankel_weight"):
             require(getattr(self, name) >= 0, f"got {name}={getattr(self, name)}, wanted 0 or more")
-        for name in ("lr", "ssm_lr_factor"):
+        for name in ("lr", "ssm_lr_factor", "temperature"):
             require(0 < getattr(self, name) < math.inf, f"got {name}={getattr(self, name)}, wanted a positive number")
-        for name, choices in (("schedule", ("constant", "warmup-cosine")), ("balance", ("activations", "white"))):
+        for name, choices in CHOICES.items():
             got = getattr(self, name)
             require(got in choices, f"got {name}={got!r}, wanted one of: {', '.join(choices)}")
         require(self.length is None or self.length >= 1, f"got length={self.length}, wanted at least 1")
@@ -130,21 +133,9 @@ class TrainConfig:
             LanguageModelConfig(vocab_size=1, **self._architecture())
         else:
             ClassifierConfig(d_input=1, n_classes=1, **self._architecture())
+        check_extras(self)
         if self.cuts:
-            self._check_cuts()
-
-    def _check_cuts(self) -> None:
-        energy, order = self.energy, self.order
-        require((energy is None) != (order is None), f"got energy={energy} and order={order}, wanted exactly one")
-        require(energy is None or 0 < energy <= 1, f"got energy={energy}, wanted a fraction in (0, 1]")
-        require(order is None or order >= 1, f"got order={order}, wanted at least 1")
-        require(0 < self.cut_fraction <= 1, f"got cut_fraction={self.cut_fraction}, wanted a fraction in (0, 1]")
-        room = int(self.steps * self.cut_fraction)
-        require(
-            self.cuts <= room,
-            f"got {self.cuts} cuts in the first {room} steps ({self.cut_fraction:.0%} of {self.steps}), wanted "
-            "at least one step for each; use fewer cuts, more steps or a larger cut fraction",
-        )
+            check_cuts(self)
 
     @classmethod
     def preset(cls, task: str, **changes: Any) -> TrainConfig:
@@ -160,16 +151,17 @@ class TrainConfig:
             raise OptionError(message)
         return cls(task=task, **(PRESETS[task] | changes))
 
-    def model(self, task: AnyTask, d_state: tuple[int, ...] | None = None) -> ClassifierConfig | LanguageModelConfig:
-        """Return the architecture for `task`, with the state sizes `d_state` if they are given."""
-        architecture = self._architecture() | ({} if d_state is None else {"d_state": d_state})
+    def model(self, task: AnyTask, sizes: Mapping[str, Any] | None = None) -> ClassifierConfig | LanguageModelConfig:
+        """Return the architecture for `task`, with the layers and state sizes of a checkpoint if they are given."""
+        architecture = self._architecture() | dict(sizes or {})
         if isinstance(task, Text):
             return LanguageModelConfig(vocab_size=task.vocab_size, **architecture)
-        return ClassifierConfig(d_input=task.d_input, n_classes=len(task.classes), **architecture)
+        return ClassifierConfig(d_input=task.d_input, n_classes=len(task.classes), tokens=task.tokens, **architecture)
 
-    def selection(self) -> Selection:
-        """Return the rule for the number of real states, of which a slot holds two."""
-        return Energy(self.energy) if self.energy is not None else Order(2 * cast(int, self.order))
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layer name of every block, first block first."""
+        return (self.layer,) * self.n_layers if isinstance(self.layer, str) else tuple(self.layer)
 
     def lr_factor(self, step: int) -> float:
         """Return what the learning rates are multiplied by in `step`, counted from 0."""

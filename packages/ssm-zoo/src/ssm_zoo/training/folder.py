@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,8 @@ class RunFolder:
             self._clear()
         if file.exists():
             got = json.loads(file.read_text(encoding="utf-8"))
-            differing = [f"{k} {got.get(k)} (here {v})" for k, v in wanted.items() if got.get(k) != v]
+            known = {field.name: field.default for field in fields(config)} | got  # an older run did not know all
+            differing = [f"{k} {known[k]} (here {v})" for k, v in wanted.items() if known[k] != v]
             if differing:
                 message = (
                     f"{self.path} holds a run with other settings: {', '.join(differing)}; "

@@ -23,8 +23,9 @@ LENGTH, TEMPERATURE = 200, 0.9
 
 def sample(model: LanguageModel, task: Text, seed: int) -> str:
     """Return a text that goes on from the task's prompt; equal models and seeds write equal texts."""
-    prompt = torch.tensor([list(task.prompt)])
-    generator = torch.Generator().manual_seed(seed)
+    device = next(model.parameters()).device
+    prompt = torch.tensor([list(task.prompt)], device=device)
+    generator = torch.Generator(device).manual_seed(seed)
     written = model.generate(prompt, LENGTH, temperature=TEMPERATURE, generator=generator)
     return readable((task.prompt + bytes(written[0].tolist())).decode("utf-8", errors="replace"))
 

@@ -9,17 +9,17 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from .._errors import RunError
 from .._seed import seed_of
 from ..models import LanguageModel, LanguageModelConfig, SequenceClassifier, param_groups
-from ..reduction import InTrainingReducer, Warmup
 from ..tasks import Split, Text
+from .cutting import reducer_of
+from .distillation import TrainingLoss, judge, outputs
 from .sample import sample
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from ..reduction import Cut
     from ..tasks import AnyTask
@@ -29,27 +29,27 @@ MONITORED = 1000
 """Sequences of the held-out split looked at while training; the final accuracy is that of the whole test set."""
 
 
-def evaluate(model: nn.Module, split: Split, batch_size: int = 250) -> tuple[float, float]:
+AT_ONCE = 2**18
+"""Steps of all sequences together that an evaluation runs at once."""
+
+
+def evaluate(model: nn.Module, split: Split, batch_size: int | None = None) -> tuple[float, float]:
     """Return the mean cross entropy and the accuracy of the model in evaluation mode; the model's mode is kept.
 
     Both are over all labels: one of each sequence, or one of each step.
     """
     training = model.training
     model.eval()
+    device = next(model.parameters()).device
     loss, hits = 0.0, 0
     with torch.no_grad():
-        for inputs, labels in zip(split.inputs.split(batch_size), split.labels.split(batch_size), strict=True):
-            mean, right = _judge(model(inputs), labels)
-            loss += float(mean) * labels.numel()
+        for piece in split.pieces(batch_size or max(1, min(250, AT_ONCE // split.inputs.shape[1]))):
+            here = piece.to(device)
+            mean, right = judge(outputs(model, here), here.labels)
+            loss += float(mean) * here.labels.numel()
             hits += right
     model.train(training)
     return loss / split.labels.numel(), hits / split.labels.numel()
-
-
-def _judge(logits: Tensor, labels: Tensor) -> tuple[Tensor, int]:
-    """Return the mean cross entropy, and how many labels are the likeliest class."""
-    logits, labels = logits.flatten(0, -2), labels.flatten()
-    return cross_entropy(logits, labels), int((logits.detach().argmax(dim=1) == labels).sum())
 
 
 @dataclass
@@ -77,11 +77,11 @@ class Trainer:
         self.step, self.logged, self.elapsed, self.window = 0, 0, 0.0, Window()
         self.last: dict[str, float] = {}
         torch.manual_seed(seed_of(config.seed))
-        d_state = tuple(checkpoint["d_state"]) if checkpoint else None
-        self.model = _model(config.model(task, d_state))
+        self.model = _model(config.model(task, checkpoint and _sizes(checkpoint))).to(config.device)
         groups = param_groups(self.model, config.lr, config.weight_decay, config.ssm_lr_factor)
         self.optimizer = torch.optim.AdamW([group | {"initial_lr": group["lr"]} for group in groups], fused=True)
-        self.reducer = _reducer(self.model, self.optimizer, config) if config.cuts else None
+        self.reducer = reducer_of(config, self.model, self.optimizer) if config.cuts else None
+        self.loss = TrainingLoss(config)
         if checkpoint:
             self._load(checkpoint)
         self._warm_up()
@@ -93,12 +93,13 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint holds: tensors, numbers, and lists and dicts of them."""
+        config = self.model.config
         return {
             "step": self.step,
             "logged": self.logged,
             "elapsed": self.elapsed,
             "window": asdict(self.window),
-            "d_state": list(self.model.config.states),
+            "sizes": {name: _listed(getattr(config, name)) for name in ("layer", "d_state", "d_unmixed", "options")},
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "reducer": self.reducer.state_dict() if self.reducer else None,
@@ -113,28 +114,28 @@ class Trainer:
         self.window = Window(**checkpoint["window"])
         self.model.load_state_dict(checkpoint["model"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
-        if self.reducer:
-            self.reducer.load_state_dict(checkpoint["reducer"])
+        if self.reducer:  # a run without cuts, gone on with as one that cuts, has none yet
+            begun = {"steps": self.step, "ledger": []}
+            self.reducer.load_state_dict(checkpoint["reducer"] or begun)
 
     def advance(self) -> list[Cut]:
         """Make one step, and the reductions that are due after it; return these."""
         start = time.perf_counter()
         torch.manual_seed(seed_of(self.config.seed, self.step))  # the dropout of this step, whatever came before
-        inputs, labels = self.task.batch(self.step, self.config.batch_size, self.config.seed)
+        batch = self._batch(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self.config.lr_factor(self.step)
         self.model.train()
         self.optimizer.zero_grad()
-        loss, hits = _judge(self.model(inputs), labels)
-        value = float(loss.detach())
+        loss, value, hits = self.loss(self.model, batch)
         self._check(value)
         loss.backward()
         self.optimizer.step()
-        cuts = self.reducer.step(lambda: self._batch_loss(inputs, labels)) if self.reducer else []
+        cuts = self.reducer.step(lambda: self._batch_loss(batch)) if self.reducer else []
         seconds = time.perf_counter() - start
         self.step += 1
         self.elapsed += seconds
-        self.last = {"loss": value, "accuracy": hits / labels.numel()}
+        self.last = {"loss": value, "accuracy": hits / batch.labels.numel()}
         self.window.loss.append(self.last["loss"])
         self.window.accuracy.append(self.last["accuracy"])
         self.window.seconds.append(seconds)
@@ -162,14 +163,17 @@ class Trainer:
     def _warm_up(self) -> None:
         """Run the kernels once and change nothing, so that compiling them counts in no step's time."""
         self.model.eval()
-        inputs, labels = self.task.batch(0, self.config.batch_size, self.config.seed)
-        _judge(self.model(inputs), labels)[0].backward()
+        batch = self._batch(0)
+        judge(outputs(self.model, batch), batch.labels)[0].backward()
         self.optimizer.zero_grad()
 
-    def _batch_loss(self, inputs: torch.Tensor, labels: torch.Tensor) -> float:
+    def _batch(self, step: int) -> Split:
+        return self.task.batch(step, self.config.batch_size, self.config.seed).to(self.config.device)
+
+    def _batch_loss(self, batch: Split) -> float:
         self.model.eval()  # the same before and after a cut: no dropout, no change of the running statistics
         with torch.no_grad():
-            loss = float(_judge(self.model(inputs), labels)[0])
+            loss = float(judge(outputs(self.model, batch), batch.labels)[0])
         self.model.train()
         return loss
 
@@ -183,6 +187,11 @@ def _model(config: Any) -> SequenceClassifier | LanguageModel:
     return LanguageModel(config) if isinstance(config, LanguageModelConfig) else SequenceClassifier(config)
 
 
-def _reducer(model: nn.Module, optimizer: torch.optim.Optimizer, config: TrainConfig) -> InTrainingReducer:
-    schedule = Warmup(config.steps, fraction=config.cut_fraction, cuts=config.cuts)
-    return InTrainingReducer(model, optimizer, schedule, config.selection(), balance=config.balance)
+def _sizes(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Return layers and state sizes as a configuration has them; older checkpoints hold the state sizes alone."""
+    sizes = checkpoint.get("sizes") or {"d_state": checkpoint["d_state"]}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in sizes.items()}
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
