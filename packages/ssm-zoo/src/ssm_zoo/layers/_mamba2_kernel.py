@@ -44,21 +44,23 @@ def step_at(batch, places, parameters, scratch, sizes, limits, options):
     scratch
         Memory for what lies between, as `scratch_of` says.
     sizes
-        d_model, h, P, g, N, d_conv.
+        d_model, h, P, g, N, d_conv, and the rows of B and C in front of a mixing, N if there is none.
     limits
         Where Δ is kept, and eps of the norm.
     options
         Whether D is given for every channel, whether there is a norm, and whether it is before the gate.
     """
-    d_model, h, P, g, N, taps = sizes
-    inner, channels = h * P, h * P + 2 * g * N
+    d_model, h, P, g, N, taps, rows = sizes
+    inner, channels = h * P, h * P + 2 * g * rows
     wide = inner + channels + h
     W_in, b_in = _floats(parameters[0], wide * d_model), parameters[1]
     W_out, b_out = _floats(parameters[2], d_model * inner), parameters[3]
     filters, b_conv = _floats(parameters[4], channels * taps), parameters[5]
     dt_bias, A_log = _floats(parameters[6], h), _floats(parameters[7], h)
     D, weight = _floats(parameters[8], inner if options[0] else h), _floats(parameters[9], inner)
-    mixed, xBC, y = scratch[0], scratch[1], scratch[2]
+    mixed, xBC, y, BC, first = scratch[0], scratch[1], scratch[2], scratch[1], inner
+    if parameters[10] != 0:
+        BC, first = scratch[3], 0
     for b in range(batch):
         x_t = _floats(places[0] + 4 * b * d_model, d_model)
         before = _floats(places[1] + 4 * b * channels * (taps - 1), channels * (taps - 1))
@@ -68,15 +70,19 @@ def step_at(batch, places, parameters, scratch, sizes, limits, options):
         new = _floats(places[5] + 4 * b * inner * N, inner * N)
         _map(W_in, b_in, x_t, mixed, wide, d_model)
         _filter(mixed, inner, filters, b_conv, before, after, xBC, channels, taps)
+        if parameters[10] != 0:
+            for k in range(g):
+                _mix(parameters[10] + 4 * k * N * rows, xBC, inner + k * rows, BC, k * N, N, rows)
+                _mix(parameters[11] + 4 * k * N * rows, xBC, inner + (g + k) * rows, BC, (g + k) * N, N, rows)
         for k in range(h):
             lowest = softplus(fill(mixed[inner + channels + k] + dt_bias[k]))
             step = min(max(total(lowest) / LANES, limits[0]), limits[1])
-            group = inner + k // (h // g) * N
+            group = first + k // (h // g) * N
             decay = np.float32(math.exp(-step * math.exp(A_log[k])))
             for p in range(k * P, (k + 1) * P):
                 feed = D[p if options[0] else k] * xBC[p]
                 drive = np.float32(step * xBC[p])
-                y[p] = feed + _advance(H, new, p * N, xBC, group, group + g * N, N, decay, drive)
+                y[p] = feed + _advance(H, new, p * N, BC, group, group + g * N, N, decay, drive)
         _gate(y, mixed, weight, inner, g, limits[2], options[1], options[2])
         _map(W_out, b_out, y, out, d_model, inner)
 
@@ -111,6 +117,17 @@ def _map(W, bias, x, out, rows, columns):
 
 
 @kernel
+def _mix(address, xBC, at, out, to, N, rows):
+    """Set N numbers of out to what the matrix at the address makes of those rows of B or C."""
+    W = _floats(address, N * rows)
+    for i in range(N):
+        a = number(read(xBC, 0, 1), 0.0)
+        for k in range(0, rows, LANES):
+            a = fma(read(W, i * rows + k, rows - k), read(xBC, at + k, rows - k), a)
+        out[to + i] = total(a)
+
+
+@kernel
 def _filter(mixed, first, filters, bias, before, after, xBC, channels, taps):
     """Filter the new inputs of the convolution and move its window on."""
     history = taps - 1
@@ -134,13 +151,13 @@ def _filter(mixed, first, filters, bias, before, after, xBC, channels, taps):
 
 
 @inlined
-def _advance(H, new, at, xBC, B, C, N, decay, drive):
+def _advance(H, new, at, BC, B, C, N, decay, drive):
     """Move one row of the state on, and return what is read from it."""
     found = number(read(H, at, 1), 0.0)
     for n in range(0, N, LANES):
-        row = fma(read(H, at + n, N - n), fill(decay), fill(drive) * read(xBC, B + n, N - n))
+        row = fma(read(H, at + n, N - n), fill(decay), fill(drive) * read(BC, B + n, N - n))
         write(new, at + n, N - n, row)
-        found = fma(row, read(xBC, C + n, N - n), found)
+        found = fma(row, read(BC, C + n, N - n), found)
     return total(found)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _MOST = 16  # sequences; above, the products are worth a library
 _NAMES = ("in_proj.weight", "in_proj.bias", "out_proj.weight", "out_proj.bias", "conv1d.weight", "conv1d.bias")
-_OTHERS = ("dt_bias", "A_log", "D", "norm.weight")
+_OTHERS = ("dt_bias", "A_log", "D", "norm.weight", "mix_B", "mix_C")
 
 
 class FusedStep:
@@ -44,9 +44,11 @@ class FusedStep:
         pointers = [self._held[n].data_ptr() if n in self._held else 0 for n in _NAMES + _OTHERS]
         self._parameters = np.array(pointers, dtype=np.intp)
         channels = layer.conv1d.out_channels
-        sizes = layer.d_model, layer.nheads, layer.headdim, layer.ngroups, layer.d_state, layer.d_conv
+        sizes = layer.d_model, layer.nheads, layer.headdim, layer.ngroups, layer.d_state, layer.d_conv, layer._rows
         norm = getattr(layer, "norm", None)
-        lines = [-(-n // 16) * 16 for n in (layer.d_inner + channels + layer.nheads, channels, layer.d_inner)]
+        mixed = 0 if layer.mix_B is None else 2 * layer.ngroups * layer.d_state
+        counts = layer.d_inner + channels + layer.nheads, channels, layer.d_inner, mixed
+        lines = [-(-n // 16) * 16 for n in counts]
         self._scratch = tuple(np.zeros(n, dtype=np.float32) for n in lines)
         low, high = layer.dt_limit
         limits = float(low), float(high), 1.0 if norm is None else norm.eps

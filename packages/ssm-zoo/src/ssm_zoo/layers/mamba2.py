@@ -324,7 +324,7 @@ class Mamba2(nn.Module):
 
     def _fused_step(self) -> Any:
         """Return the kernel of the parameters as they are, or None if there is none for them."""
-        if self.scan not in ("auto", "numba") or not installed("numba") or self.mix_B is not None:
+        if self.scan not in ("auto", "numba") or not installed("numba"):
             return None
         from ._mamba2_step import FusedStep, addresses
 
