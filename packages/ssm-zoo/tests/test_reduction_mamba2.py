@@ -30,6 +30,7 @@ from ssm_zoo.reduction import (
     propose,
 )
 from ssm_zoo.reduction.adapters.diagonal import output_error
+from ssm_zoo.reduction.followers import follow
 from ssm_zoo.reduction.surgery import operate
 from ssm_zoo.streaming import stepper
 
@@ -289,6 +290,21 @@ def test_moments_of_kept_rows_are_those_they_had(layer, evidence):
     after = optimizer.state[layer.in_proj.weight]["exp_avg"]
     assert after.shape == layer.in_proj.weight.shape
     assert {tuple(row.tolist()) for row in after} <= kept_before
+
+
+@pytest.mark.parametrize("form", ["mix", "keep"])
+@pytest.mark.parametrize("slots", [8, 3])
+def test_a_running_average_is_cut_in_the_same_coordinates(slots, form, layer, evidence):
+    averaged = copy.deepcopy(layer)
+    for parameter in averaged.parameters():
+        parameter.data *= 0.99
+    wanted = averaged(evidence.inputs)
+
+    surgery = propose(Mamba2Adapter(layer, form), evidence, Activations(), slots).surgery
+    operate([(averaged, follow(surgery, averaged))], None)
+
+    assert change(wanted, averaged(evidence.inputs)) < (3e-6 if slots == 8 else 0.5)
+    assert averaged.d_state == slots
 
 
 # Models

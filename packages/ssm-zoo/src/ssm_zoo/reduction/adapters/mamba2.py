@@ -128,20 +128,21 @@ class Mamba2Adapter(SelectiveAdapter):
     def _mixing(self, L: Tensor, R: Tensor) -> Surgery:
         """Return what gives the layer new coordinates; L is (groups, r, N) and R (groups, N, r)."""
         layer, weight = self.layer, self.layer.conv1d.weight
-        mix_B, mix_C = (
-            side if mix is None else side @ mix.detach().double()
-            for side, mix in ((L, layer.mix_B), (R.mT, layer.mix_C))
-        )
-        parameters = {"mix_B": mix_B.to(weight.dtype), "mix_C": mix_C.to(weight.dtype).contiguous()}
+
+        def mix(old: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            sides = {"mix_B": L, "mix_C": R.mT}
+            new = {name: side @ old[name].detach().double() if name in old else side for name, side in sides.items()}
+            new = {name: value.to(weight.dtype).contiguous() for name, value in new.items()}
+            start = old.get("init_states")
+            return new if start is None else new | {"init_states": _by_group(start.detach(), L.mT)}
+
         moments: dict[str, Follow] = {
             "mix_B": lambda old, power: (R.mT**power).to(old["mix_B"].dtype) @ old["mix_B"],
             "mix_C": lambda old, power: (L**power).to(old["mix_C"].dtype) @ old["mix_C"],
         }
         if hasattr(layer, "init_states"):
-            start = layer.init_states.detach()
-            parameters["init_states"] = _by_group(start, L.mT)
             moments["init_states"] = lambda old, power: _by_group(old["init_states"], R**power)
-        return Surgery(parameters, moments)
+        return Surgery(mix(dict(layer.named_parameters())), moments, average=mix)
 
     def _selecting(self, kept: Tensor) -> Surgery:
         """Return what drops the rows of all other states; `kept` is (groups, r)."""
@@ -165,6 +166,7 @@ class Mamba2Adapter(SelectiveAdapter):
             {name: pick(layer.get_parameter(name).detach()) for name, pick in picks.items()},
             {name: partial(_followed, name, pick) for name, pick in picks.items()},
             {**sizes, "in_proj.out_features": len(rows)},
+            lambda old: {name: pick(old[name]) for name, pick in picks.items()},
         )
 
 
