@@ -1,8 +1,8 @@
 """Time one training step (forward, backward, Adam) of the CompreSSM paper's sMNIST model, by scan.
 
 The model: 1 block, H = 8, batch 50, 784 steps of one pixel; encoder, batch norm, LRU, GELU, GLU, skip, mean over time,
-head. Run `pytest benchmarks/bench_training_step.py --benchmark-only`, or this file as a script, which prints a table: there the
-implementations take turns in one process, so that the ratio holds on a busy machine too.
+head. Run `pytest benchmarks/bench_training_step.py --benchmark-only`, or this file as a script, which prints a table:
+there the implementations take turns in one process, so that the ratio holds on a busy machine too.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ from statistics import median
 
 import pytest
 
-TAKE_PART = "ssm-gramians numpy scipy numba torch slycot pymor control mpmath transformers mambapy s5-pytorch".split()
+TAKE_PART = ("ssm-gramians", "numpy", "scipy", "numba", "torch", "slycot", "pymor", "control", "mpmath")
+TAKE_PART += ("transformers", "mambapy", "s5-pytorch")
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def test_every_method_cuts_every_kind_of_layer(kind, evidence):
         assert layer.d_state == full
 
 
-@pytest.mark.parametrize("kind", [kind for kind in LAYERS if kind != "s4"])  # a HiPPO matrix has no diagonal form of its own order
+@pytest.mark.parametrize("kind", [kind for kind in LAYERS if kind != "s4"])  # HiPPO has no diagonal form of full order
 def test_at_full_order_balanced_cuts_keep_the_map(kind, evidence):
     layer = LAYERS[kind]()
     wanted = layer(evidence.inputs)
