@@ -4,12 +4,14 @@ from .adapters import Adapter, Mamba2Adapter, adapter_for, follow_state_size, is
 from .analysis import propose
 from .balancing import Activations, Adjoints, Method, WhiteNoise
 from .certificate import Certificate, Limits
+from .distributed import rewrap
 from .evidence import Evidence
 from .ledger import Cut
 from .methods import METHODS
 from .post_training import LayerReport, inspect_model, reduce_model
 from .proposal import Plan, Proposal
 from .reducer import InTrainingReducer
+from .regularization import hankel_nuclear_norm
 from .rivals import LAST, AIREPrune, LeadingRemoved, Magnitude, OutputEnergy, Published, Random
 from .schedule import At, Every, Schedule, Warmup, When
 from .selection import LossBudget, Slots, Uniform
@@ -52,9 +54,11 @@ __all__ = [
     "WhiteNoise",
     "adapter_for",
     "follow_state_size",
+    "hankel_nuclear_norm",
     "inspect_model",
     "is_reducible",
     "propose",
     "reduce_model",
     "register_adapter",
+    "rewrap",
 ]

@@ -33,8 +33,8 @@ class Ranks:
         self.rank, self.size = (0, 1) if group is None else (dist.get_rank(group), dist.get_world_size(group))
 
     @classmethod
-    def of(cls, model: nn.Module) -> Ranks:
-        """Return the processes that a `DistributedDataParallel`, bare or compiled, trains on.
+    def of(cls, model: nn.Module, group: dist.ProcessGroup | None = None) -> Ranks:
+        """Return the group, or the processes that a `DistributedDataParallel`, bare or compiled, trains on.
 
         Raises
         ------
@@ -43,7 +43,7 @@ class Ranks:
         """
         refuse_shards(model)
         wrapper = wrapper_of(model)
-        return cls(None if wrapper is None else wrapper.process_group)
+        return cls(group if group is not None or wrapper is None else wrapper.process_group)
 
     def each(self, work: Callable[[str], Any], names: Iterable[str]) -> list[Any]:
         """Return the work for every name, each done by one rank; whatever fails anywhere is raised everywhere."""
@@ -128,10 +128,10 @@ def rewrap(model: nn.Module) -> nn.Module:
     parameters, sparse = ddp._build_params_for_reducer()
     names = ddp._build_debug_param_to_name_mapping(parameters)
     ddp._module_parameters = [p for n, p in ddp.module.named_parameters() if n not in ddp.parameters_to_ignore]
-    ddp._ddp_init_helper(parameters, sparse, names, ddp.static_graph)
-    if ddp.static_graph:
-        ddp.reducer._set_static_graph()
-        ddp.logger._set_static_graph()
+    static, ddp.static_graph = ddp.static_graph, False
+    ddp._ddp_init_helper(parameters, sparse, names, static)
+    if static:
+        ddp._set_static_graph()
     for hook, state in getattr(ddp, "_comm_hooks", ()):
         dist._register_comm_hook(ddp.reducer, state, hook)
     return model

@@ -24,6 +24,8 @@ from .schedule import Schedule, schedule_of
 from .surgery import Moments, Operation, install, prepare
 
 if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
     from .balancing import Method
     from .proposal import Proposal
     from .selection import HowMany
@@ -69,6 +71,9 @@ class InTrainingReducer:
     followers
         Copies of the model that are cut by the same maps: running averages such as
         `torch.optim.swa_utils.AveragedModel`, for EMA and SWA. Like the model on every rank.
+    group
+        The processes that train the model together, where it is not wrapped but you add up gradients yourself, or call
+        `rewrap` after each cut.
 
     Raises
     ------
@@ -106,8 +111,9 @@ class InTrainingReducer:
         moments: Moments = "transport",
         adapter: Callable[[nn.Module], Adapter] = adapter_for,
         followers: Sequence[nn.Module] = (),
+        group: ProcessGroup | None = None,
     ) -> None:
-        self._ranks = Ranks.of(model)
+        self._ranks = Ranks.of(model, group)
         self.adapters: dict[str, Adapter] = {
             name: adapter(module) for name, module in unwrap(model).named_modules() if is_reducible(module)
         }
