@@ -28,6 +28,8 @@ SHAPES = {  # batch, length, n, m, p
     "three levels of chunks": (1, 1100, 3, 1, 2),
     "fewer sequences than threads": (1, 300, 70, 3, 2),
     "many sequences": (19, 40, 40, 2, 3),
+    "narrow, in several lines": (5, 101, 20, 13, 11),
+    "too wide for the narrow kernels": (3, 33, 4, 2, 40),
 }
 
 
@@ -121,12 +123,26 @@ def test_outputs_and_all_gradients_are_those_of_the_definition(implementation, s
 @pytest.mark.parametrize("batch", [1, 2, 23])
 @pytest.mark.parametrize("steps", [1, 7, 45, 100])
 def test_how_the_work_is_cut_does_not_matter(monkeypatch, steps, batch, reverse):
-    arguments = problem((batch, 45, 70, 2, 3))
+    arguments = problem((batch, 45, 70, 2, 40))
     monkeypatch.setattr("ssm_zoo.scan.diagonal._tiles._TILE_BYTES", steps * 2 * 70 * 8)
 
     got = everything("numba", arguments, reverse=reverse)
 
     assert_same(got, everything("reference", arguments, reverse=reverse), TOLERANCE[torch.complex128])
+
+
+@pytest.mark.skipif("numba" not in FAST, reason="needs Numba")
+@pytest.mark.parametrize("padded", [False, True], ids=["whole", "padded"])
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("steps", [1, 7, 45, 100])
+def test_the_chunks_of_a_narrow_layer_do_not_matter(monkeypatch, steps, reverse, padded):
+    arguments = problem((6, 45, 70, 2, 3))
+    monkeypatch.setattr("ssm_zoo.scan.diagonal._narrow._STEPS", (steps, steps))
+    options = {"reverse": reverse, "lengths": torch.tensor([45, 0, 44, 7, 8, 1]) if padded else None}
+
+    got = everything("numba", arguments, **options)
+
+    assert_same(got, everything("reference", arguments, **options), TOLERANCE[torch.complex128])
 
 
 @pytest.mark.parametrize("implementation", available_scans())
@@ -401,7 +417,7 @@ def test_padding_is_as_if_it_were_not_there(implementation, lengths, reverse):
 @pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 @pytest.mark.parametrize("steps", [1, 7, 45])
 def test_padding_may_end_in_any_tile(monkeypatch, steps, reverse):
-    arguments = problem((6, 45, 70, 2, 3))
+    arguments = problem((6, 45, 70, 2, 40))
     monkeypatch.setattr("ssm_zoo.scan.diagonal._tiles._TILE_BYTES", steps * 2 * 70 * 8)
     lengths = torch.tensor([45, 0, 44, 7, 8, 1])
 
@@ -463,7 +479,7 @@ def test_gathering_moments_changes_no_bit_but_of_the_cut(implementation):
 
 @pytest.mark.parametrize("implementation", FAST)
 def test_states_that_are_kept_are_those_computed_again(implementation):
-    wide = problem((3, 40, 4, 8, 3))  # states no wider than the inputs: Numba keeps them
+    wide = problem((3, 40, 4, 40, 3))  # states no wider than the inputs: Numba keeps them
 
     got = everything(implementation, wide)
 
@@ -475,12 +491,14 @@ def test_states_that_are_kept_are_those_computed_again(implementation):
 
 @pytest.mark.filterwarnings("ignore")  # of the compiler, about itself
 @pytest.mark.skipif("numba" not in FAST, reason="needs Numba")
-@pytest.mark.parametrize("shape", [(2, 9, 4, 3, 3), (2, 9, 1, 3, 3)], ids=["computed again", "kept"])
+@pytest.mark.parametrize(
+    "shape", [(2, 9, 4, 3, 3), (2, 9, 30, 40, 40), (2, 9, 1, 40, 40)], ids=["narrow", "again", "kept"]
+)
 def test_a_compiler_keeps_the_kernel(shape):
     from torch._dynamo.backends.common import aot_autograd
 
     arguments, graphs = problem(shape), []
-    arguments |= {"D": torch.ones(3, dtype=torch.float64, requires_grad=True), "C": arguments["C"].conj()}
+    arguments |= {"D": torch.ones(shape[3], dtype=torch.float64, requires_grad=True), "C": arguments["C"].conj()}
     lengths = torch.tensor([9, 4])
 
     def look(graph, inputs):
@@ -513,9 +531,11 @@ def test_the_operator_is_what_torch_asks_of_one():
     D, tap = torch.ones(3, dtype=torch.float64, requires_grad=True), Moments((8, 8)).tap
 
     torch.library.opcheck(
-        _scan, (a["inputs"], *system, D, a["state"], False, True, torch.tensor([9, 4]), tap), test_utils=CHECKS
+        _scan, (a["inputs"], *system, D, a["state"], False, "keep", torch.tensor([9, 4]), tap), test_utils=CHECKS
     )
-    torch.library.opcheck(_scan, (a["inputs"], *system, None, a["state"], True, False, None, None), test_utils=CHECKS)
+    for way in ("again", "narrow"):
+        rest = None, a["state"], True, way, None, None
+        torch.library.opcheck(_scan, (a["inputs"], *system, *rest), test_utils=CHECKS)
 
 
 CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor")

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ._passes import checkpoint_size, kept_size, scan_backwards, scan_forwards, zero_moment
+from . import _narrow, _passes
+from ._passes import zero_moment
 
 
 def run(
@@ -24,13 +25,15 @@ def run(
 ) -> tuple[Tensor, ...]:
     """Scan forwards; the backward pass computes the states again from one checkpoint per tile.
 
-    Unless they are no wider than the inputs: then they are kept, which saves a product.
+    Narrow layers have kernels of their own. In others, states no wider than the inputs are kept: that saves a product.
     """
     scan: Any = _Eager.apply if _eager(inputs) else _scan
     system = [tensor.resolve_conj() for tensor in (eigenvalues, B, C, state)]
     differentiated = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (inputs, *system, D))
-    keep = differentiated and 2 * B.shape[0] <= B.shape[1]
-    outputs, last, _, _, moment = scan(inputs, *system[:3], D, system[3], reverse, keep, lengths, tap)
+    (n, m), p = B.shape, C.shape[0]
+    narrow, keep = tap is None and _narrow.is_narrow(m, p), differentiated and 2 * n <= m
+    way = "narrow" if narrow else ("keep" if keep else "again")
+    outputs, last, _, _, moment = scan(inputs, *system[:3], D, system[3], reverse, way, lengths, tap)
     return (outputs, last) if tap is None else (outputs, last, moment)
 
 
@@ -42,8 +45,28 @@ def _eager(inputs: Tensor) -> bool:
     return type(inputs) in (Tensor, torch.nn.Parameter) and not torch.compiler.is_compiling()
 
 
+def _forwards(inputs, eigenvalues, B, C, D, state, reverse, way, lengths, tap):
+    """Return outputs, last state, checkpoints, kept states and moment, by the kernels of narrow layers or by tiles."""
+    if way != "narrow":
+        return _passes.scan_forwards(inputs, eigenvalues, B, C, D, state, reverse, way == "keep", lengths, tap)
+    narrow = _narrow.scan_forwards(inputs, eigenvalues, B, C, D, state, reverse, lengths)
+    return *narrow, inputs.new_empty(0), inputs.new_empty(0)
+
+
+def _backwards(
+    d_outputs, d_last, inputs, eigenvalues, B, C, D, checkpoints, states, reverse, way, lengths, tap, needs_inputs
+):
+    """Return the gradients of inputs, eigenvalues, B, C, D, state and tap; empty where there is none."""
+    system = eigenvalues, B, C, D, checkpoints
+    if way != "narrow":
+        rest = states, reverse, lengths, tap, needs_inputs
+        return _passes.scan_backwards(d_outputs, d_last, inputs, *system, *rest)
+    narrow = _narrow.scan_backwards(d_outputs, d_last, inputs, *system, reverse, lengths, needs_inputs)
+    return *narrow, inputs.new_empty(0)
+
+
 def _remember(ctx, inputs, output):
-    inputs, eigenvalues, B, C, D, _, ctx.reverse, _, lengths, tap = inputs
+    inputs, eigenvalues, B, C, D, _, ctx.reverse, ctx.way, lengths, tap = inputs
     outputs, last, checkpoints, states, _ = output
     ctx.save_for_backward(inputs, eigenvalues, B, C, D, checkpoints, states, lengths, tap)
     ctx.set_materialize_grads(False)
@@ -56,9 +79,9 @@ def _differentiate(ctx, d_outputs, d_last, *_):
     d_outputs = inputs.new_zeros(ctx.shapes[0]) if d_outputs is None else d_outputs
     d_last = eigenvalues.new_zeros(ctx.shapes[1]) if d_last is None else d_last.resolve_conj()
     tap = tap if tap is not None and ctx.needs_input_grad[-1] else None
-    backward: Any = scan_backwards if _eager(inputs) else _scan_backward
+    backward: Any = _backwards if _eager(inputs) else _scan_backward
     d_inputs, d_eigenvalues, d_B, d_C, d_D, d_state, d_tap = backward(
-        d_outputs, d_last, inputs, *system, ctx.reverse, lengths, tap, ctx.needs_input_grad[0]
+        d_outputs, d_last, inputs, *system, ctx.reverse, ctx.way, lengths, tap, ctx.needs_input_grad[0]
     )
     return (
         d_inputs if ctx.needs_input_grad[0] else None,
@@ -77,7 +100,7 @@ def _differentiate(ctx, d_outputs, d_last, *_):
 class _Eager(torch.autograd.Function):
     @staticmethod
     def forward(ctx, *arguments):  # a `setup_context` would cost 0.2 ms a call
-        output = scan_forwards(*arguments)
+        output = _forwards(*arguments)
         _remember(ctx, arguments, output)
         return output
 
@@ -86,35 +109,36 @@ class _Eager(torch.autograd.Function):
 
 _scan = torch.library.custom_op(
     "ssm_zoo::diagonal_numba",
-    scan_forwards,
+    _forwards,
     mutates_args=(),
     device_types="cpu",
-    schema="(Tensor inputs, Tensor eigenvalues, Tensor B, Tensor C, Tensor? D, Tensor state, bool reverse, bool keep, "
+    schema="(Tensor inputs, Tensor eigenvalues, Tensor B, Tensor C, Tensor? D, Tensor state, bool reverse, str way, "
     "Tensor? lengths, Tensor? tap) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
 _scan.register_autograd(_differentiate, setup_context=_remember)
 
 _scan_backward = torch.library.custom_op(
     "ssm_zoo::diagonal_numba_backward",
-    scan_backwards,
+    _backwards,
     mutates_args=(),
     device_types="cpu",
     schema="(Tensor d_outputs, Tensor d_last, Tensor inputs, Tensor eigenvalues, Tensor B, Tensor C, Tensor? D, "
-    "Tensor checkpoints, Tensor states, bool reverse, Tensor? lengths, Tensor? tap, bool needs_inputs) "
+    "Tensor checkpoints, Tensor states, bool reverse, str way, Tensor? lengths, Tensor? tap, bool needs_inputs) "
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
 
 
 @_scan.register_fake
-def _(inputs, eigenvalues, B, C, D, state, reverse, keep, lengths, tap):
+def _(inputs, eigenvalues, B, C, D, state, reverse, way, lengths, tap):
     outputs = inputs.new_empty(*inputs.shape[:2], C.shape[0])
-    checkpoints = inputs.new_empty(checkpoint_size(inputs, eigenvalues))
-    states = inputs.new_empty(kept_size(inputs, eigenvalues, keep))
+    size = _narrow.checkpoint_size if way == "narrow" else _passes.checkpoint_size
+    checkpoints = inputs.new_empty(size(inputs, eigenvalues))
+    states = inputs.new_empty(_passes.kept_size(inputs, eigenvalues, way == "keep"))
     return outputs, state.new_empty(state.shape), checkpoints, states, zero_moment(inputs, tap)
 
 
 @_scan_backward.register_fake
-def _(d_outputs, d_last, inputs, eigenvalues, B, C, D, checkpoints, states, reverse, lengths, tap, needs_inputs):
+def _(d_outputs, d_last, inputs, eigenvalues, B, C, D, checkpoints, states, reverse, way, lengths, tap, needs_inputs):
     def like(tensor):
         return tensor.new_empty(tensor.shape)
 
