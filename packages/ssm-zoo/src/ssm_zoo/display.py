@@ -11,11 +11,11 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
-    from .reduction import Cut
+    from .reduction import Cut, LayerReport
     from .tasks import Score
     from .training import Comparison, Progress, RunResult
 
@@ -145,4 +145,33 @@ def comparison_table(comparison: Comparison) -> Table:
     table = Table(*heads, caption=f"mean ± standard error over seeds {', '.join(map(str, comparison.seeds))}")
     for cells in comparison.cells():
         table.add_row(*cells)
+    return table
+
+
+def reduction_table(cuts: Sequence[Cut]) -> Table:
+    """Return what became of each layer, with the evidence."""
+    table = Table("layer", "states", "output error", "H∞ error", "condition", "loss", "")
+    for cut in cuts:
+        states = f"{cut.before} → {cut.after}" if cut.status == "cut" else str(cut.before)
+        bound = f" ≤ {cut.error_bound:.2g}" if cut.error_bound is not None else ""
+        table.add_row(
+            cut.layer,
+            states,
+            "" if cut.output_error is None else f"{100 * cut.output_error:.2g} %",
+            "" if cut.hinf_error is None else f"{cut.hinf_error:.2g}{bound}",
+            "" if cut.condition is None else f"{cut.condition:.2g}",
+            "" if cut.loss_after is None else f"{cut.loss_before:.4f} → {cut.loss_after:.4f}",
+            "" if cut.status == "cut" else f"{cut.status}: {cut.reason}",
+        )
+    return table
+
+
+def inspection_table(reports: Sequence[LayerReport]) -> Table:
+    """Return how many states of each layer carry an energy, and how many keep an output error."""
+    energies, errors = list(reports[0].by_energy), list(reports[0].by_error)
+    heads = [f"energy {share:g}" for share in energies] + [f"error {100 * error:g} %" for error in errors]
+    table = Table("layer", "states", *heads, caption="states that suffice")
+    for one in reports:
+        numbers = [one.by_energy[share] for share in energies] + [one.by_error[error] for error in errors]
+        table.add_row(one.layer, str(one.d_state), *map(str, numbers))
     return table

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
+    from .reduction import LayerReport
     from .tasks import Score
 
     Metrics = Sequence[Mapping[str, Any]]
@@ -53,6 +54,26 @@ def spectra(cuts: Sequence[Mapping[str, Any]]) -> Figure:
         panel.set(yscale="log", ylim=(FLOOR, 2))
         panel.legend(title="step: states", fontsize="small", title_fontsize="small")
     figure.suptitle("Hankel singular values before (line) and after (dots) each cut")
+    return figure
+
+
+def values(reports: Sequence[LayerReport], balance: str = "") -> Figure:
+    """Return what the states of each layer are worth, and how much of the sum is left out by each size."""
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for k, one in enumerate(reports):
+        worth = np.asarray(one.values)
+        slots = np.arange(1, len(worth) + 1) / one.states_per_slot
+        colour = mpl.colormaps["viridis"](0.85 * k / max(1, len(reports) - 1))
+        left.plot(slots, np.maximum(worth / worth[0], FLOOR), color=colour, label=one.layer)
+        rest = np.append(np.cumsum(worth[::-1])[::-1][1:], 0.0) / worth.sum()
+        right.plot(slots, np.maximum(rest, FLOOR), color=colour)
+    _label(left, title="What the states are worth", x="states (slots)", y="σᵢ / σ₁")
+    _label(right, title="Share of the sum that a size leaves out", x="states kept", y="1 - energy")
+    for panel in (left, right):
+        panel.set(yscale="log", ylim=(FLOOR, 2))
+    left.legend(fontsize="small")
+    figure.suptitle(f"Balanced by {balance}" if balance else "")
     return figure
 
 

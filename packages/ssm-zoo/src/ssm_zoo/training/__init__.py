@@ -1,5 +1,6 @@
 """Train a model and shrink its state on the way: `train` one run, `compare` it with what it should beat."""
 
+from .calibration import Calibration, calibration_of
 from .compare import KINDS, Comparison, compare
 from .config import TrainConfig
 from .distillation import distillation_loss
@@ -13,6 +14,7 @@ from .trainer import evaluate
 __all__ = [
     "KINDS",
     "PRESETS",
+    "Calibration",
     "Comparison",
     "Opened",
     "Progress",
@@ -20,6 +22,7 @@ __all__ = [
     "RunResult",
     "TrainConfig",
     "byte_model",
+    "calibration_of",
     "compare",
     "distillation_loss",
     "evaluate",

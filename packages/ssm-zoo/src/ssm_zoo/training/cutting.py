@@ -15,6 +15,8 @@ from ..reduction import At, InTrainingReducer, Limits, LossBudget, Random, Slots
 from ..reduction.methods import LAYERS_OF
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import nn
 
     from ..reduction.selection import HowMany
@@ -30,16 +32,18 @@ def cut_steps(config: TrainConfig) -> tuple[int, ...]:
     return tuple(start + room * k // config.cuts for k in range(1, config.cuts + 1))
 
 
-def selection_of(config: TrainConfig) -> HowMany:
-    """Return the rule for how many states a cut keeps."""
-    if config.order is not None:
-        return Slots(config.order)
-    if config.budget is None:
-        assert config.energy is not None
-        return Energy(config.energy)
-    each = STATES_PER_SLOT.get(config.layers[0], 2)
-    budget = Budget if config.balance == "adjoints" else LossBudget  # adjoints count in units of the loss already
-    return budget(each * config.budget, of=each)
+def selection_from(
+    layers: Sequence[str], balance: str, energy: float | None, order: int | None, budget: int | None
+) -> HowMany:
+    """Return the rule for how many states a cut keeps; `check_how_many` says what is allowed."""
+    if order is not None:
+        return Slots(order)
+    if budget is None:
+        assert energy is not None
+        return Energy(energy)
+    each = STATES_PER_SLOT.get(layers[0], 2)
+    kind = Budget if balance == "adjoints" else LossBudget  # adjoints count in units of the loss already
+    return kind(each * budget, of=each)
 
 
 def reducer_of(config: TrainConfig, model: nn.Module, optimizer: torch.optim.Optimizer) -> InTrainingReducer:
@@ -49,7 +53,7 @@ def reducer_of(config: TrainConfig, model: nn.Module, optimizer: torch.optim.Opt
         model,
         optimizer,
         At(*cut_steps(config)),
-        selection_of(config),
+        selection_from(config.layers, config.balance, config.energy, config.order, config.budget),
         balance=Random(config.seed) if config.balance == "random" else config.balance,
         limits=limits,
         delay=config.delay,
@@ -59,7 +63,7 @@ def reducer_of(config: TrainConfig, model: nn.Module, optimizer: torch.optim.Opt
 
 def check_cuts(config: TrainConfig) -> None:
     """Raise `OptionError` if what the configuration says of its cuts makes no sense."""
-    _check_how_many(config)
+    check_how_many(config.layers, config.energy, config.order, config.budget)
     start, fraction = config.cut_start, config.cut_fraction
     require(0 < fraction <= 1, f"got cut_fraction={fraction}, wanted a fraction in (0, 1]")
     require(0 <= start < 1, f"got cut_start={start}, wanted a fraction in [0, 1)")
@@ -74,10 +78,30 @@ def check_cuts(config: TrainConfig) -> None:
         "at least one step for each; use fewer cuts, more steps or a larger cut fraction",
     )
     _check_delay(config)
-    known = LAYERS_OF.get(config.balance)
-    strange = sorted(set(config.layers) - set(known or config.layers))
+    check_method(config.layers, config.balance)
+
+
+def check_how_many(layers: Sequence[str], energy: float | None, order: int | None, budget: int | None) -> None:
+    """Raise `OptionError` unless exactly one of the three is given, and it makes sense for these layers."""
+    rules = {"energy": energy, "order": order, "budget": budget}
+    given = [name for name, value in rules.items() if value is not None]
+    told = " and ".join(f"{name}={value}" for name, value in rules.items() if name in given) or "none of them"
+    require(len(given) == 1, f"got {told}, wanted exactly one of energy, order and budget")
+    require(energy is None or 0 < energy <= 1, f"got energy={energy}, wanted a fraction in (0, 1]")
+    require(order is None or order >= 1, f"got order={order}, wanted at least 1")
+    if budget is not None:
+        require(budget >= len(layers), f"got budget={budget}, wanted a state for each layer at least")
+        sizes = {STATES_PER_SLOT.get(name, 2) for name in layers}
+        alike = "wanted layers that count states alike, or an order"
+        require(len(sizes) == 1, f"got budget={budget} for layers {', '.join(layers)}; {alike}")
+
+
+def check_method(layers: Sequence[str], balance: str) -> None:
+    """Raise `OptionError` if the method is not defined for one of the layers."""
+    known = LAYERS_OF.get(balance)
+    strange = sorted(set(layers) - set(known or layers))
     wanted = f"which is for {', '.join(known or ())}; wanted activations or adjoints"
-    require(not strange, f"got balance={config.balance!r} with layer {', '.join(strange)}, {wanted}")
+    require(not strange, f"got balance={balance!r} with layer {', '.join(strange)}, {wanted}")
 
 
 def check_extras(config: TrainConfig) -> None:
@@ -94,20 +118,6 @@ def check_extras(config: TrainConfig) -> None:
     lti = set(config.layers) <= {"lru", "s5"} or not config.hankel_weight
     layers = ", ".join(sorted(set(config.layers)))
     require(lti, f"got hankel_weight={config.hankel_weight} with layer {layers}, wanted lru or s5, or no weight")
-
-
-def _check_how_many(config: TrainConfig) -> None:
-    rules = {"energy": config.energy, "order": config.order, "budget": config.budget}
-    given = [name for name, value in rules.items() if value is not None]
-    told = " and ".join(f"{name}={value}" for name, value in rules.items() if name != "budget" or value is not None)
-    require(len(given) == 1, f"got {told}, wanted exactly one")
-    require(config.energy is None or 0 < config.energy <= 1, f"got energy={config.energy}, wanted a fraction in (0, 1]")
-    require(config.order is None or config.order >= 1, f"got order={config.order}, wanted at least 1")
-    if config.budget is not None:
-        require(config.budget >= config.n_layers, f"got budget={config.budget}, wanted a state for each layer at least")
-        sizes = {STATES_PER_SLOT.get(name, 2) for name in config.layers}
-        alike = "wanted layers that count states alike, or --order"
-        require(len(sizes) == 1, f"got budget={config.budget} for layers {', '.join(config.layers)}; {alike}")
 
 
 def _check_delay(config: TrainConfig) -> None:

@@ -1,35 +1,30 @@
-"""The command `ssm-zoo`."""
+"""`ssm-zoo train`."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import contextmanager
 from dataclasses import asdict, fields
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 from rich.console import Console
 
-from ssm_balance import BalanceError
-from ssm_gramians import GramiansError
-
-from ._errors import OptionError, ZooError
-from .display import Display, comparison_table, result_table
-from .models import LAYERS
-from .process import keep_freed_memory
-from .tasks import score_of
-from .training import PRESETS, RunFolder, TrainConfig, byte_model, compare, train, write
+from .._errors import OptionError
+from ..display import Display, comparison_table, result_table
+from ..models import LAYERS
+from ..process import keep_freed_memory
+from ..reduction import METHODS
+from ..tasks import score_of
+from ..training import PRESETS, RunFolder, TrainConfig, compare, train
+from ..training.config import CHOICES
+from .app import plain_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-MODEL, TRAINING, CUTS, RUNS = "Model", "Training", "Reduction", "Runs and files"
-
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
+MODEL, TRAINING, CUTS, EXTRAS, RUNS = "Model", "Training", "Reduction", "Additions to the loss", "Runs and files"
 
 
 def _option(panel: str, text: str, field: str = "", *names: str) -> Any:
@@ -40,22 +35,6 @@ def _option(panel: str, text: str, field: str = "", *names: str) -> Any:
     return typer.Option(*names, help=text + shown, rich_help_panel=panel, show_default=False)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"ssm-zoo {version('ssm-zoo')}")
-        raise typer.Exit
-
-
-@app.callback()
-def main(
-    show_version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    """State-space sequence models that shrink their state while they train."""
-
-
-@app.command("train")
 def train_command(
     context: typer.Context,
     *,
@@ -78,13 +57,30 @@ def train_command(
     schedule: Annotated[str | None, _option(TRAINING, "Of lr: constant, warmup-cosine.", "schedule")] = None,
     seed: Annotated[int | None, _option(TRAINING, "Fixes weights, data order and dropout.", "seed")] = None,
     threads: Annotated[int | None, _option(TRAINING, "0 lets PyTorch choose.", "threads")] = None,
-    energy: Annotated[float | None, _option(CUTS, "Share of the Hankel singular values to keep.", "energy")] = None,
-    order: Annotated[int | None, _option(CUTS, "Number of states to keep, instead of --energy.")] = None,
+    device: Annotated[str | None, _option(TRAINING, "Where: cpu, cuda.", "device")] = None,
+    energy: Annotated[float | None, _option(CUTS, "Share of the sum of the values to keep.", "energy")] = None,
+    order: Annotated[int | None, _option(CUTS, "State size of each layer after a cut, instead of --energy.")] = None,
+    budget: Annotated[int | None, _option(CUTS, "State sizes of all layers together, instead of --energy.")] = None,
     balance: Annotated[
-        str | None, _option(CUTS, "Real activations, or white noise: activations, white.", "balance")
+        str | None, _option(CUTS, f"What states are weighed by: {', '.join(METHODS)}.", "balance")
     ] = None,
     cuts: Annotated[int | None, _option(CUTS, "Number of cuts; 0 trains without.", "cuts")] = None,
+    cut_start: Annotated[float | None, _option(CUTS, "Share of the run before the cuts.", "cut_start")] = None,
     cut_fraction: Annotated[float | None, _option(CUTS, "Share of the run in which they fall.", "cut_fraction")] = None,
+    delay: Annotated[int | None, _option(CUTS, "Steps for which a thread works out a cut.", "delay")] = None,
+    moments: Annotated[
+        str | None, _option(CUTS, f"What the optimiser's moments do: {', '.join(CHOICES['moments'])}.", "moments")
+    ] = None,
+    limits: Annotated[
+        bool | None,
+        _option(CUTS, "Refuse bad cuts, or make every cut.", "limits", "--limits/--no-limits"),
+    ] = None,
+    teacher: Annotated[str | None, _option(EXTRAS, "Folder of a trained model to distil from.")] = None,
+    teacher_weight: Annotated[float | None, _option(EXTRAS, "Share of the loss.", "teacher_weight")] = None,
+    temperature: Annotated[float | None, _option(EXTRAS, "What logits are divided by.", "temperature")] = None,
+    hankel_weight: Annotated[
+        float | None, _option(EXTRAS, "Weight of the sum of Hankel singular values.", "hankel_weight")
+    ] = None,
     comparison: Annotated[bool, _option(RUNS, "Also train full, and small from scratch.", "", "--compare")] = False,
     seeds: Annotated[int | None, _option(RUNS, "Seeds to compare over. [dim](default 3)[/dim]")] = None,
     out: Annotated[Path | None, _option(RUNS, "Folder. [dim](default runs/ and a name)[/dim]")] = None,
@@ -96,7 +92,7 @@ def train_command(
     """
     console = Console()
     keep_freed_memory()
-    with _plain_errors(console):
+    with plain_errors(console):
         if seeds is not None and not comparison:
             message = f"got --seeds {seeds} without --compare; add it, or name one run by --seed"
             raise OptionError(message)
@@ -107,27 +103,6 @@ def train_command(
             _compare(console, config, folder, 3 if seeds is None else seeds, fresh)
         else:
             _train(console, config, folder, fresh)
-
-
-@app.command("generate")
-def generate_command(
-    *,
-    run: Annotated[Path, typer.Argument(help="Folder of a run on a text, or of a byte-level model.")],
-    prompt: Annotated[str, typer.Option(help="What the text begins with.")] = "def ",
-    max_new_tokens: Annotated[int, typer.Option(help="Bytes to write.")] = 400,
-    temperature: Annotated[float, typer.Option(help="Below 1 keeps to what the model is surer of.")] = 0.9,
-    top_k: Annotated[int | None, typer.Option(help="Draw from so many likeliest bytes only.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest bytes of this probability only.")] = None,
-    greedy: Annotated[bool, typer.Option("--greedy", help="Always take the likeliest byte.")] = False,
-    seed: Annotated[int, typer.Option(help="Equal seeds write equal texts.")] = 0,
-) -> None:
-    """Let a language model write, byte by byte as it goes."""
-    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
-    with _plain_errors(Console()):
-        model = byte_model(run)
-        for text in write(model, prompt, max_new_tokens, torch.Generator().manual_seed(seed), **options):
-            typer.echo(text, nl=False)
-        typer.echo()
 
 
 def _train(console: Console, config: TrainConfig, folder: Path, fresh: bool) -> None:
@@ -159,9 +134,8 @@ def _config(params: Mapping[str, Any]) -> TrainConfig:
         changes["d_state"] = _sizes(changes["d_state"])
     if "," in changes.get("layer", ""):
         changes["layer"] = tuple(changes["layer"].split(","))
-    for one, other in (("order", "energy"), ("energy", "order")):  # one given replaces the other's default
-        if params[one] is not None:
-            changes.setdefault(other, None)
+    if {"order", "budget"} & set(changes):  # one given replaces the default of the other
+        changes.setdefault("energy", None)
     return TrainConfig.preset(params["task"], **changes)
 
 
@@ -180,17 +154,3 @@ def _name(config: TrainConfig, comparison: bool) -> str:
     size = config.d_state if isinstance(config.d_state, int) else "-".join(map(str, config.d_state))
     layer = config.layer if isinstance(config.layer, str) else "-".join(config.layer)
     return f"{config.task}-{layer}{size}-{'compare-' if comparison else ''}{digest}"
-
-
-@contextmanager
-def _plain_errors(console: Console) -> Iterator[None]:
-    """Turn errors of ours into a message and an exit code: 2 for bad options, 1 for the rest, 130 for Ctrl-C."""
-    errors = Console(stderr=True)
-    try:
-        yield
-    except KeyboardInterrupt:
-        console.print("Stopped. The same command again goes on from the checkpoint.")
-        raise typer.Exit(130) from None
-    except (ZooError, BalanceError, GramiansError) as error:
-        errors.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(2 if isinstance(error, OptionError) else 1) from None

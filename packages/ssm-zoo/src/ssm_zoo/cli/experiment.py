@@ -1,0 +1,5 @@
+"""`ssm-zoo experiment`."""
+
+
+def experiment_command() -> None:
+    """Run the arms of an experiment."""
