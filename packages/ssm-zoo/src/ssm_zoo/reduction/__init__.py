@@ -12,6 +12,7 @@ from .post_training import LayerReport, inspect_model, reduce_model
 from .proposal import Plan, Proposal
 from .reducer import InTrainingReducer
 from .regularization import hankel_nuclear_norm
+from .resizing import resize_like, resize_on_load
 from .rivals import LAST, AIREPrune, LeadingRemoved, Magnitude, OutputEnergy, Published, Random
 from .schedule import At, Every, Schedule, Warmup, When
 from .selection import LossBudget, Slots, Uniform
@@ -60,5 +61,7 @@ __all__ = [
     "propose",
     "reduce_model",
     "register_adapter",
+    "resize_like",
+    "resize_on_load",
     "rewrap",
 ]
