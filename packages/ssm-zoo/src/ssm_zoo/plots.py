@@ -121,6 +121,35 @@ def summary(runs: Runs, accuracies: Mapping[str, Sequence[float]]) -> Figure:
     return figure
 
 
+def trade_off(curves: Mapping[str, Sequence[tuple[float, float, float]]], name: str, unit: str = "") -> Figure:
+    """Return the score over the states per layer, with standard errors; one curve per way to get there.
+
+    Parameters
+    ----------
+    curves
+        Points (states, score, standard error) by name.
+    name, unit
+        Of the score.
+    """
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    panel = figure.subplots()
+    for k, (label, points) in enumerate(curves.items()):
+        states, score, error = np.asarray(points, dtype=float).T
+        style = "o-" if k < len(COLOURS) else "s--"
+        colour = COLOURS[k % len(COLOURS)]
+        panel.errorbar(states, score, error, fmt=style, color=colour, label=label, capsize=3, markersize=4, alpha=0.8)
+    panel.set_xscale("log", base=2)
+    panel.xaxis.set_major_formatter("{x:g}")
+    panel.legend(fontsize="small")
+    _label(
+        panel,
+        title="Mean ± standard error over the seeds",
+        x="states per layer",
+        y=f"{name} ({unit})" if unit else name,
+    )
+    return figure
+
+
 def save(figure: Figure, file: str | Path) -> Path:
     """Write the figure to `file`, making its folder if need be; return the path."""
     file = Path(file)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from ..reduction import Method
     from ..reduction.selection import HowMany
     from .config import TrainConfig
 
@@ -28,7 +29,7 @@ STATES_PER_SLOT = {"mamba": 1, "mamba2": 1}
 
 def cut_steps(config: TrainConfig) -> tuple[int, ...]:
     """Return the steps after which cuts fall, the first training step being 1."""
-    start, room = _window(config)
+    start, room = cut_window(config)
     return tuple(start + room * k // config.cuts for k in range(1, config.cuts + 1))
 
 
@@ -48,17 +49,26 @@ def selection_from(
 
 def reducer_of(config: TrainConfig, model: nn.Module, optimizer: torch.optim.Optimizer) -> InTrainingReducer:
     """Return the reducer of a run."""
-    limits = Limits() if config.limits else Limits(output_error=math.inf, condition=math.inf)
     return InTrainingReducer(
         model,
         optimizer,
         At(*cut_steps(config)),
         selection_from(config.layers, config.balance, config.energy, config.order, config.budget),
-        balance=Random(config.seed) if config.balance == "random" else config.balance,
-        limits=limits,
+        balance=method_of(config),
+        limits=limits_of(config),
         delay=config.delay,
         moments=config.moments,
     )
+
+
+def method_of(config: TrainConfig) -> str | Method:
+    """Return the method, whose chance is that of the seed."""
+    return Random(config.seed) if config.balance == "random" else config.balance
+
+
+def limits_of(config: TrainConfig) -> Limits:
+    """Return the limits of a run, or none at all."""
+    return Limits() if config.limits else Limits(output_error=math.inf, condition=math.inf)
 
 
 def check_cuts(config: TrainConfig) -> None:
@@ -69,7 +79,7 @@ def check_cuts(config: TrainConfig) -> None:
     require(0 <= start < 1, f"got cut_start={start}, wanted a fraction in [0, 1)")
     late = f"got cut_start={start} and cut_fraction={fraction}"
     require(start + fraction <= 1 + 1e-9, f"{late}, which end behind the run; wanted a sum of at most 1")
-    begin, room = _window(config)
+    begin, room = cut_window(config)
     first = "the first " if not begin else ""
     where = "" if not begin else f" from step {begin} on"
     require(
@@ -128,7 +138,7 @@ def _check_delay(config: TrainConfig) -> None:
     require(config.delay <= room or not config.delay, f"got delay={config.delay}, {wanted}")
 
 
-def _window(config: TrainConfig) -> tuple[int, int]:
+def cut_window(config: TrainConfig) -> tuple[int, int]:
     """Return the steps before the window of the cuts, and those in it."""
     start = round(config.steps * config.cut_start)
     return start, min(int(config.steps * config.cut_fraction + 1e-9), config.steps - start)

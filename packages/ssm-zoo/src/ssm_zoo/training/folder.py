@@ -101,12 +101,25 @@ class RunFolder:
         """Replace cuts.jsonl by `cuts`, one line each."""
         self._write_text("cuts.jsonl", "".join(json.dumps(asdict(cut)) + "\n" for cut in cuts))
 
-    def save(self, checkpoint: dict[str, Any]) -> None:
-        """Replace the checkpoint."""
-        with _replacing(self.path / "checkpoint.pt") as temporary:
+    def save(self, checkpoint: dict[str, Any], name: str = "checkpoint.pt") -> None:
+        """Replace the checkpoint, or write one that is kept under another name."""
+        with _replacing(self.path / name) as temporary:
             torch.save(checkpoint, temporary)
 
-    def load(self) -> dict[str, Any] | None:
+    def fork(self, step: int, into: RunFolder) -> bool:
+        """Let another run go on where this one kept a checkpoint of `step`; say whether it did.
+
+        A run whose cuts all fall later has done the same until then, so it has the same result as from its beginning.
+        """
+        kept = self.load(kept_name(step))
+        if kept is None or (into.path / "checkpoint.pt").exists():
+            return False
+        lines = [line for line in self.lines() if line["step"] <= step]
+        into._write_text("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        into.save(kept)
+        return True
+
+    def load(self, name: str = "checkpoint.pt") -> dict[str, Any] | None:
         """Return the checkpoint, or None if there is none. Nothing in the file is executed.
 
         Raises
@@ -114,7 +127,7 @@ class RunFolder:
         RunError
             If the file cannot be read.
         """
-        file = self.path / "checkpoint.pt"
+        file = self.path / name
         if not file.exists():
             return None
         try:
@@ -143,8 +156,15 @@ class RunFolder:
     def _clear(self) -> None:
         for name in ("config.json", "metrics.jsonl", "cuts.jsonl", "checkpoint.pt", "result.json", "samples.txt"):
             (self.path / name).unlink(missing_ok=True)
+        for file in self.path.glob(kept_name("*")):
+            file.unlink()
         for folder in (self.model, self.plots):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def kept_name(step: int | str) -> str:
+    """Return the name of a checkpoint that later ones do not replace."""
+    return f"checkpoint-{step}.pt"
 
 
 @contextmanager

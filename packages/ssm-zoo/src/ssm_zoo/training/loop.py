@@ -14,11 +14,11 @@ import torch
 from .. import plots
 from ..scan import set_scan_threads
 from ..tasks import load_task
-from .folder import RunFolder
+from .folder import RunFolder, kept_name
 from .trainer import Trainer, Window, evaluate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     from ..reduction import Cut
@@ -90,12 +90,19 @@ class RunResult:
     seconds_per_step: float
 
 
+def finished_result(run: RunFolder) -> RunResult | None:
+    """Return the result in a folder, None if the run is not finished."""
+    result = run.result()
+    return None if result is None else RunResult(**result | {"d_state": tuple(result["d_state"])})
+
+
 def train(
     config: TrainConfig,
     folder: str | Path,
     *,
     resume: bool = True,
     progress: Callable[[Progress], None] | None = None,
+    keep: Collection[int] = (),
 ) -> RunResult:
     """Train a classifier or a language model, reducing its state on the way, and return what came out.
 
@@ -112,6 +119,8 @@ def train(
         Go on with what the folder holds; otherwise start afresh and overwrite it.
     progress
         Called after every step; its time does not count.
+    keep
+        Steps after which a checkpoint is written that no later one replaces: see `RunFolder.fork`.
 
     Raises
     ------
@@ -122,22 +131,22 @@ def train(
     """
     run = RunFolder(folder)
     run.claim(config, fresh=not resume)
-    finished = run.result()
+    finished = finished_result(run)
     if finished is not None:
-        return RunResult(**finished | {"d_state": tuple(finished["d_state"])})
+        return finished
     with _threads(config):
         trainer = Trainer(config, load_task(config.task, config.seed, config.length), run.load())
         run.rewind(trainer.logged)
         run.write_cuts(trainer.cuts)
         try:
-            _loop(trainer, run, progress or (lambda _: None))
+            _loop(trainer, run, progress or (lambda _: None), keep)
         except KeyboardInterrupt:
             run.save(trainer.state_dict())
             raise
         return _finish(trainer, run)
 
 
-def _loop(trainer: Trainer, run: RunFolder, progress: Callable[[Progress], None]) -> None:
+def _loop(trainer: Trainer, run: RunFolder, progress: Callable[[Progress], None], keep: Collection[int]) -> None:
     config = trainer.config
     cuts: tuple[Cut, ...] | None = None  # of the last step; None before there was one
     while True:
@@ -147,6 +156,8 @@ def _loop(trainer: Trainer, run: RunFolder, progress: Callable[[Progress], None]
         ended = trainer.step == config.steps
         if ended or (trainer.step and trainer.step % config.checkpoint_every == 0):
             run.save(trainer.state_dict())
+        if trainer.step in keep:
+            run.save(trainer.state_dict(), kept_name(trainer.step))
         if ended:
             return
         with _uninterrupted():

@@ -1,0 +1,112 @@
+"""What came out: results.jsonl, table.md and plot.png, from whatever runs are finished."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import plots
+from ..tasks import score_of
+from ..training import RunFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .file import Experiment
+
+
+def rows_of(experiment: Experiment, folder: str | Path) -> list[dict[str, Any]]:
+    """Return one row for each finished run: arm, seed, score, states, seconds, and the seconds that cuts took."""
+    rows = []
+    for arm in experiment.arms:
+        score = score_of(arm.config.task)
+        for seed in experiment.seeds:
+            run = RunFolder(Path(folder) / arm.label / f"seed{seed}")
+            result = run.result()
+            if result is None:
+                continue
+            cuts = run.cuts()
+            rows.append(
+                {
+                    "arm": arm.label,
+                    "family": arm.family,
+                    "kind": arm.kind,
+                    "balance": arm.config.balance if cuts else None,
+                    "size": arm.size,
+                    "seed": seed,
+                    score.name: score.of(result, "test_"),
+                    "states": statistics.fmean(result["d_state"]),
+                    "reduction_seconds": sum(cut["seconds"] for cut in cuts),
+                    "refused": sum(cut["status"] == "refused" for cut in cuts),
+                    **result,
+                }
+            )
+    return rows
+
+
+def write_report(experiment: Experiment, folder: str | Path) -> list[dict[str, Any]]:
+    """Write results.jsonl, table.md and plot.png of all runs that are finished, and return the rows."""
+    folder, rows = Path(folder), rows_of(experiment, folder)
+    (folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (folder / "table.md").write_text(table_of(experiment, rows), encoding="utf-8")
+    if rows:
+        score = score_of(experiment.arms[0].config.task)
+        plots.save(plots.trade_off(_curves(rows, score.name), f"test {score.name}", score.unit), folder / "plot.png")
+    return rows
+
+
+def table_of(experiment: Experiment, rows: Sequence[dict[str, Any]]) -> str:
+    """Return the table in Markdown: means and standard errors, and every seed."""
+    task = experiment.arms[0].config.task
+    score = score_of(task)
+    full = [row["seconds"] for row in rows if row["kind"] == "full"]
+    unit = f" {score.unit}" if score.unit else ""
+    head = f"| arm | states | test {score.name}{unit} | each seed | training s | speed-up | cuts / training |"
+    lines = [head, "|---|---|---|---|---|---|---|"]
+    for arm in experiment.arms:
+        own = [row for row in rows if row["arm"] == arm.label]
+        if own:
+            lines.append(_line(arm.label, own, score.name, ".2f" if score.unit else ".4f", full))
+    done = f"{len(rows)} of {len(experiment.arms) * len(experiment.seeds)} runs finished"
+    seeds = ", ".join(map(str, experiment.seeds))
+    about = [f"# {experiment.name}", "", *([experiment.note.strip(), ""] if experiment.note else [])]
+    return "\n".join([*about, *lines, "", f"Mean ± standard error over seeds {seeds}; {done}.", ""])
+
+
+def _line(label: str, rows: Sequence[dict[str, Any]], name: str, form: str, full: Sequence[float]) -> str:
+    scores = [row[name] for row in rows]
+    error = f" ± {_standard_error(scores):{form}}" if len(scores) > 1 else ""
+    seconds = statistics.fmean(row["seconds"] for row in rows)
+    share = sum(row["reduction_seconds"] for row in rows) / sum(row["seconds"] for row in rows)
+    cells = [
+        label,
+        f"{statistics.fmean(row['states'] for row in rows):.1f}",
+        f"{statistics.fmean(scores):{form}}{error}",
+        " ".join(f"{row['seed']}: {row[name]:{form}}" for row in rows),
+        f"{seconds:.0f}",
+        f"{statistics.fmean(full) / seconds:.2f}x" if full else "",
+        f"{100 * share:.2f} %" if share else "",
+    ]
+    refused = sum(row["refused"] for row in rows)
+    cells[0] += f" ({refused} refused)" if refused else ""
+    return "| " + " | ".join(cells) + " |"
+
+
+def _curves(rows: Sequence[dict[str, Any]], name: str) -> dict[str, list[tuple[float, float, float]]]:
+    """Return for each family the points (states, score, standard error), by states."""
+    curves: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for row in rows:
+        curves.setdefault(row["family"], {}).setdefault(row["arm"], []).append(row)
+    return {family: sorted(_point(own, name) for own in arms.values()) for family, arms in curves.items()}
+
+
+def _point(rows: Sequence[dict[str, Any]], name: str) -> tuple[float, float, float]:
+    scores = [row[name] for row in rows]
+    return statistics.fmean(row["states"] for row in rows), statistics.fmean(scores), _standard_error(scores)
+
+
+def _standard_error(values: Sequence[float]) -> float:
+    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
