@@ -19,7 +19,7 @@ import ssm_zoo
 from ssm_zoo.process import keep_freed_memory
 from ssm_zoo.scan import set_scan_threads
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what peers use
+pytestmark = pytest.mark.filterwarnings("ignore")  # of what peers use, and of the compiler about them
 
 BATCH, D_MODEL = 8, peers.D_MODEL
 THREADS = int(os.environ.get("THREADS", "1"))
