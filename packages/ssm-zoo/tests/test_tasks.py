@@ -2,7 +2,10 @@ import gzip
 import hashlib
 import http.server
 import importlib
+import io
+import lzma
 import os
+import tarfile
 import threading
 
 import numpy as np
@@ -10,13 +13,15 @@ import pytest
 import torch
 
 from ssm_zoo._errors import DataError, OptionError, ShapeError
-from ssm_zoo.tasks import ACCURACY, BITS_PER_BYTE, Split, Task, Text, load_task, score_of, smnist
+from ssm_zoo.tasks import ACCURACY, BITS_PER_BYTE, Split, Task, Text, imdb, listops, load_task, score_of, smnist
 from ssm_zoo.tasks._cache import fetch
 from ssm_zoo.tasks.bytes import text_of
 from ssm_zoo.tasks.text import windows
 
 CONTENT = b"sixteen letters!" * 9
-SMNIST = importlib.import_module("ssm_zoo.tasks.smnist")  # the function of this name hides the module
+SMNIST, LISTOPS, IMDB = (  # the functions of these names hide the modules
+    importlib.import_module(f"ssm_zoo.tasks.{name}") for name in ("smnist", "listops", "imdb")
+)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -320,3 +325,126 @@ def test_no_network_is_needed_for_a_local_copy(tmp_path, monkeypatch):
     (tmp_path / "set" / "file.gz").write_bytes(CONTENT)
 
     assert fetch("set", "file.gz", SHA256, []) == tmp_path / "set" / "file.gz"
+
+
+# ListOps and reviews
+
+
+def value_of(tokens):
+    """Work an expression out by a stack, unlike the generator, which has the tree."""
+    stack = []
+    for token in tokens:
+        if token != "]":
+            stack.append(token if token.startswith("[") else int(token))
+            continue
+        arguments = []
+        while isinstance(stack[-1], int):
+            arguments.append(stack.pop())
+        sums = {"[MIN": min, "[MAX": max, "[MED": lambda v: int(np.median(v)), "[SM": lambda v: sum(v) % 10}
+        stack.append(sums[stack.pop()](arguments))
+    (value,) = stack
+    return value
+
+
+def test_expressions_have_the_values_that_a_stack_finds():
+    made = list(LISTOPS.expressions(5))
+
+    assert [value for _, value in made] == [value_of(tokens) for tokens, _ in made]
+    assert all(500 < len(tokens) < 2000 for tokens, _ in made)
+    assert made == list(LISTOPS.expressions(5))
+    assert made != list(LISTOPS.expressions(5, seed=1))
+
+
+def test_listops_is_made_where_there_are_no_files(monkeypatch):
+    monkeypatch.delenv("SSM_ZOO_DATA", raising=False)
+    monkeypatch.setattr(LISTOPS, "GENERATED", 12)
+
+    task = listops()
+
+    assert [len(split.labels) for split in (task.train, task.validation, task.test)] == [8, 2, 2]
+    row, length = task.test.inputs[0], int(task.test.lengths[0])
+    assert value_of([LISTOPS.VOCABULARY[k - 1] for k in row[:length].tolist()]) == int(task.test.labels[0])
+    assert int(row[length:].sum()) == 0
+    assert task.batch(0, 2, seed=0).inputs.dtype == torch.int64
+
+
+def test_listops_reads_the_files_of_the_release(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSM_ZOO_DATA", str(tmp_path))
+    (tmp_path / "listops").mkdir()
+    for name, line in (("train", "( ( ( [MAX 3 ) 9 ) ] )\t9"), ("val", "4\t4"), ("test", "( ( [SM 8 ) ] )\t8")):
+        (tmp_path / "listops" / f"basic_{name}.tsv").write_text(f"Source\tTarget\n{line}\n")
+
+    task = listops()
+
+    assert [LISTOPS.VOCABULARY[k - 1] for k in task.train.inputs[0].tolist()] == ["[MAX", "3", "9", "]"]
+    assert (task.train.labels.tolist(), task.test.labels.tolist()) == ([9], [8])
+
+
+def test_listops_reads_a_sample(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSM_ZOO_DATA", str(tmp_path))
+    (tmp_path / "listops").mkdir()
+    columns = {"tokens": np.arange(6, dtype=np.uint8), "length": np.ones(6, dtype=np.uint16)}
+    labels, vocabulary = np.arange(6, dtype=np.uint8), np.array(LISTOPS.VOCABULARY)
+    np.savez(tmp_path / "listops" / "listops_sample.npz", **columns, label=labels, vocab=vocabulary)
+
+    task = listops()
+
+    assert task.train.labels.tolist() == [0, 1, 2, 3]
+    assert task.test.inputs.tolist() == [[6]]
+
+
+def test_listops_without_its_files_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSM_ZOO_DATA", str(tmp_path))
+
+    with pytest.raises(DataError, match=r"basic_train\.tsv"):
+        listops()
+
+
+REVIEWS = {"train": {"neg": [b"bad", b"worse"], "pos": [b"good" * 3]}, "test": {"neg": [b"no"], "pos": [b"yes", b"ok"]}}
+
+
+@pytest.fixture(params=["packed", "archive"])
+def tiny_imdb(request, tmp_path, monkeypatch):
+    texts = {name: [text for kind in ("neg", "pos") for text in kinds[kind]] for name, kinds in REVIEWS.items()}
+    monkeypatch.setattr(IMDB, "TEXTS", {k: hashlib.sha256(b"".join(v)).hexdigest() for k, v in texts.items()})
+    monkeypatch.setenv("SSM_ZOO_DATA", str(tmp_path))
+    folder = tmp_path / "imdb_bytes"
+    folder.mkdir()
+    if request.param == "packed":
+        index = {}
+        for name, kinds in REVIEWS.items():
+            (folder / f"{name}.txt.xz").write_bytes(lzma.compress(b"".join(texts[name])))
+            index[f"{name}_len"] = np.array(list(map(len, texts[name])), dtype=np.int32)
+            index[f"{name}_label"] = np.repeat([0, 1], [len(kinds["neg"]), len(kinds["pos"])]).astype(np.uint8)
+        np.savez(folder / "index.npz", **index)
+        return folder
+    with tarfile.open(folder / IMDB.ARCHIVE, "w:gz") as archive:
+        for name, kinds in REVIEWS.items():
+            for kind, found in kinds.items():
+                for k, text in enumerate(found):
+                    member = tarfile.TarInfo(f"aclImdb/{name}/{kind}/{k}_7.txt")
+                    member.size = len(text)
+                    archive.addfile(member, io.BytesIO(text))
+    monkeypatch.setattr(IMDB, "SHA256", hashlib.sha256((folder / IMDB.ARCHIVE).read_bytes()).hexdigest())
+    return folder
+
+
+def test_reviews_are_bytes_filled_up_by_zeros(tiny_imdb):
+    task = imdb()
+
+    rows = [bytes(row.tolist()).rstrip(b"\0") for row in task.test.inputs]
+    assert rows == [b"no", b"yes", b"ok"]
+    assert task.test.labels.tolist() == [0, 1, 1]
+    assert task.test.lengths.tolist() == [2, 3, 2]
+    assert len(task.train.labels) + len(task.validation.labels) == 3
+
+
+def test_reviews_can_be_cut_short(tiny_imdb):
+    assert imdb(length=5).train.inputs.shape[1] == 5
+
+
+def test_reviews_that_are_not_the_official_ones_are_an_error(tiny_imdb, monkeypatch):
+    monkeypatch.setitem(IMDB.TEXTS, "test", "0" * 64)
+
+    with pytest.raises(DataError, match="official test reviews"):
+        imdb()

@@ -8,13 +8,10 @@ from .generate import generate_command
 from .reduce import inspect_command, reduce_command
 from .train import train_command
 
-for name, command in {
-    "train": train_command,
-    "inspect": inspect_command,
-    "reduce": reduce_command,
-    "generate": generate_command,
-    "experiment": experiment_command,
-}.items():
-    app.command(name)(command)
+app.command("train")(train_command)
+app.command("inspect")(inspect_command)
+app.command("reduce")(reduce_command)
+app.command("generate")(generate_command)
+app.command("experiment")(experiment_command)
 
 __all__ = ["app"]

@@ -1,8 +1,8 @@
 """What an experiment is, read from a TOML file.
 
 Keys: `task`; `seeds`; `note`; a table `train` with changes of the preset of the task; tables `arm`, each with `kind`,
-perhaps `name`, lists `balance` and one of `order`, `energy`, `budget` (every combination is an arm), and a table `train` of its
-own.
+perhaps `name`, lists `balance` and one of `order`, `energy`, `budget` (every combination is an arm), and a table
+`train` of its own.
 """
 
 from __future__ import annotations

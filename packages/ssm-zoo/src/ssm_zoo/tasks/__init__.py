@@ -8,6 +8,8 @@ from .._errors import OptionError, require
 from .base import Split, Task
 from .bytes import stdlib_bytes
 from .digits import digits
+from .imdb import imdb
+from .listops import listops
 from .score import ACCURACY, BITS_PER_BYTE, Score
 from .smnist import smnist
 from .text import Text
@@ -18,11 +20,20 @@ if TYPE_CHECKING:
 AnyTask: TypeAlias = Task | Text
 """Classification, or language modelling."""
 
-TASKS: dict[str, Callable[..., AnyTask]] = {"digits": digits, "smnist": smnist, "bytes": stdlib_bytes}
-"""Every task by name: a function of the seed that fixes its splits, and for texts of the length of a window."""
+TASKS: dict[str, Callable[..., AnyTask]] = {
+    "digits": digits,
+    "smnist": smnist,
+    "bytes": stdlib_bytes,
+    "listops": listops,
+    "imdb": imdb,
+}
+"""Every task by name: a function of the seed that fixes its splits, and for those in `OF_ANY_LENGTH` of a length."""
 
 TEXTS = ("bytes",)
 """The tasks that are language modelling."""
+
+OF_ANY_LENGTH = (*TEXTS, "imdb")
+"""The tasks that can be told how long a sequence is."""
 
 
 def load_task(name: str, seed: int = 0, length: int | None = None) -> AnyTask:
@@ -35,7 +46,7 @@ def load_task(name: str, seed: int = 0, length: int | None = None) -> AnyTask:
     seed
         Fixes the splits, where there is a choice.
     length
-        Steps of a window of a text; other tasks have sequences of a length of their own.
+        Steps of a window of a text, or bytes of a review at most; other tasks have sequences of a length of their own.
 
     Raises
     ------
@@ -46,7 +57,7 @@ def load_task(name: str, seed: int = 0, length: int | None = None) -> AnyTask:
         message = f"got task {name!r}, wanted one of: {', '.join(TASKS)}"
         raise OptionError(message)
     require(
-        length is None or name in TEXTS,
+        length is None or name in OF_ANY_LENGTH,
         f"got length={length} for {name}, whose sequences have a length of their own; wanted None",
     )
     options: dict[str, Any] = {} if length is None else {"length": length}
@@ -61,6 +72,7 @@ def score_of(name: str) -> Score:
 __all__ = [
     "ACCURACY",
     "BITS_PER_BYTE",
+    "OF_ANY_LENGTH",
     "TASKS",
     "TEXTS",
     "AnyTask",
@@ -69,6 +81,8 @@ __all__ = [
     "Task",
     "Text",
     "digits",
+    "imdb",
+    "listops",
     "load_task",
     "score_of",
     "smnist",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from .._errors import OptionError, require
 from ..models import ClassifierConfig, LanguageModelConfig, StackConfig
 from ..reduction import METHODS, Moments
-from ..tasks import TEXTS, Text
+from ..tasks import OF_ANY_LENGTH, TEXTS, Text
 from .cutting import check_cuts, check_extras
 from .presets import PRESETS
 
@@ -37,7 +37,7 @@ class TrainConfig:
     layer, d_model, d_state, n_layers, dropout, norm, bidirectional
         See `ssm_zoo.models.StackConfig`.
     length
-        Steps of each sequence, for texts; None for the length that the task has.
+        Steps of each sequence, for texts and reviews; None for the length that the task has.
     steps, batch_size
         Length of the run; sequences in each batch.
     lr, ssm_lr_factor, weight_decay
@@ -128,7 +128,9 @@ class TrainConfig:
             got = getattr(self, name)
             require(got in choices, f"got {name}={got!r}, wanted one of: {', '.join(choices)}")
         require(self.length is None or self.length >= 1, f"got length={self.length}, wanted at least 1")
-        require(self.length is None or self.task in TEXTS, f"got length={self.length} for {self.task}, wanted None")
+        require(
+            self.length is None or self.task in OF_ANY_LENGTH, f"got length={self.length} for {self.task}, wanted None"
+        )
         if self.task in TEXTS:
             LanguageModelConfig(vocab_size=1, **self._architecture())
         else:

@@ -50,8 +50,8 @@ def distillation_loss(
     temperature
         T.
     """
-    logs = [log_softmax(logits.flatten(0, -2) / temperature, dim=-1) for logits in (student, teacher)]
-    return temperature**2 * kl_div(*logs, reduction="batchmean", log_target=True)
+    ours, theirs = (log_softmax(logits.flatten(0, -2) / temperature, dim=-1) for logits in (student, teacher))
+    return temperature**2 * kl_div(ours, theirs, reduction="batchmean", log_target=True)
 
 
 class TrainingLoss:

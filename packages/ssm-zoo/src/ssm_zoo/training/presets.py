@@ -31,5 +31,34 @@ PRESETS: dict[str, dict[str, Any]] = {
         "log_every": 10,
         "checkpoint_every": 100,
     },
+    "listops": {
+        "d_model": 128,
+        "d_state": 256,
+        "n_layers": 6,
+        "dropout": 0.0,
+        "steps": 80_000,
+        "batch_size": 32,
+        "lr": 1e-3,
+        "ssm_lr_factor": 0.5,
+        "weight_decay": 0.05,
+        "eval_every": 2000,
+        "checkpoint_every": 500,
+    },
+    "imdb": {
+        "d_model": 256,
+        "d_state": 192,
+        "n_layers": 1,
+        "dropout": 0.2,
+        "steps": 50_000,
+        "batch_size": 32,
+        "lr": 1e-3,
+        "ssm_lr_factor": 0.1,
+        "weight_decay": 0.05,
+        "eval_every": 1250,
+        "checkpoint_every": 500,
+    },
 }
-"""Settings of each task that differ from the defaults of `TrainConfig`; those of smnist are the CompreSSM paper's."""
+"""Settings of each task that differ from the defaults of `TrainConfig`.
+
+Those of smnist, listops and imdb are the CompreSSM paper's.
+"""
