@@ -188,7 +188,9 @@ class Mamba(nn.Module):
         """Say whether one operation does it all: on the CPU, unless something between is wanted in another way."""
         plain = x.dtype is self.A_log.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
         fused = self.scan in ("auto", "numba") and installed("numba") and x.device.type == "cpu"
-        return plain and fused and self.moments is None and x.shape[0] >= scan_threads() and x.shape[1] > 1
+        # A compiler cannot ask for the number of threads, which need not be the same when its code runs.
+        busy = torch.compiler.is_compiling() or x.shape[0] >= scan_threads()
+        return plain and fused and self.moments is None and busy and x.shape[1] > 1
 
     def output_maps(
         self, x: Float[Tensor, "batch length d_model"], lengths: Int[Tensor, " batch"] | None = None
