@@ -309,4 +309,4 @@ def _named(found: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _is_parameter(name: str) -> bool:
-    return name.startswith("gradient of ") and not name.startswith(("gradient of x", "gradient of state "))
+    return name.startswith("gradient of ") and name != "gradient of x" and not name.startswith("gradient of state ")
