@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from torch import Tensor  # noqa: TC002  (a NamedTuple's annotations are looked at while it is made)
+from torch import Tensor
 
 
 class MambaState(NamedTuple):
