@@ -8,6 +8,7 @@ from .distributed import rewrap
 from .evidence import Evidence
 from .ledger import Cut
 from .methods import METHODS
+from .moments import Moments
 from .post_training import LayerReport, inspect_model, reduce_model
 from .proposal import Plan, Proposal
 from .reducer import InTrainingReducer
@@ -16,7 +17,6 @@ from .resizing import resize_like, resize_on_load
 from .rivals import LAST, AIREPrune, LeadingRemoved, Magnitude, OutputEnergy, Published, Random
 from .schedule import At, Every, Schedule, Warmup, When
 from .selection import LossBudget, Slots, Uniform
-from .surgery import Moments
 from .watching import Plateau, Settled
 
 __all__ = [

@@ -117,7 +117,10 @@ class Listener:
             options = {key: kwargs[key] for key in known if kwargs.get(key) is not None}
             options = {key: value[rows] if isinstance(value, torch.Tensor) else value for key, value in options.items()}
             inputs: Tensor = args[0] if args else kwargs["x" if "x" in kwargs else "hidden_states"]
-            self._inputs[name] = inputs.detach()[rows], options
+            kept = inputs.detach()[rows]
+            if torch.is_autocast_enabled(kept.device.type):  # the layer will be run again without it
+                kept = kept.float()
+            self._inputs[name] = kept, options
             y = tree_leaves(output)[0]
             if y.requires_grad:
                 y.register_hook(lambda gradient: self._gradients.__setitem__(name, gradient.detach()[rows]))

@@ -20,8 +20,9 @@ from .evidence import Evidence, Listener
 from .followers import follow, followed, unwrap
 from .ledger import Cut, Status, spent
 from .methods import method_named
+from .moments import Moments
 from .schedule import Schedule, schedule_of
-from .surgery import Moments, Operation, install, prepare
+from .surgery import Operation, install, prepare
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup

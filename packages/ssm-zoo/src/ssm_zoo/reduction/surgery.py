@@ -8,31 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
-from .._errors import UnsupportedError, require
+from .._errors import require
 from ..layers import Surgery
-
-_POWER = {
-    "exp_avg": 1,  # Adam, AdamW, Lion
-    "momentum_buffer": 1,  # SGD, RMSprop, Muon
-    "exp_avg_sq": 2,  # Adam, AdamW
-    "max_exp_avg_sq": 2,  # Adam, AdamW with amsgrad
-    "square_avg": 2,  # RMSprop
-    "sum": 2,  # Adagrad
-}
-"""Optimiser state by name: 1 moves like a gradient, 2 like a squared gradient."""
-
-Moments: TypeAlias = Literal["transport", "mean", "reset", "slice"]
-"""What becomes of an optimiser's moments of resized parameters.
-
-`transport`: first moments move like gradients, second ones by the squared matrix. `mean`: first ones like that, second
-ones become the mean of the old. `reset`: zero. `slice`: the leading entries of the old, whatever states they belonged
-to, as the published code of CompreSSM does.
-"""
+from .moments import Moments, moved_moments
 
 
 @dataclass(frozen=True)
@@ -89,7 +72,7 @@ def prepare(
     require(moments in get_args(Moments), f"got moments={moments!r}, wanted one of: {', '.join(get_args(Moments))}")
     olds = {name: old for name in surgery.parameters if (old := _there(layer, name)) is not None}
     states = {name: optimizer.state[old] for name, old in olds.items() if optimizer and old in optimizer.state}
-    return Operation(surgery.parameters, _move_moments(olds, states, surgery, moments), surgery.attributes)
+    return Operation(surgery.parameters, moved_moments(olds, states, surgery, moments), surgery.attributes)
 
 
 def operate(
@@ -125,7 +108,7 @@ def install(
     before = [(module, name, getattr(module, name, None)) for module, name, _ in attributes]
     olds = [swap.old for swap in swaps if swap.old is not None]
     states = {} if optimizer is None else {old: optimizer.state.get(old) for old in olds}
-    groups = [] if optimizer is None else [list(group["params"]) for group in optimizer.param_groups]
+    groups = [] if optimizer is None else [_members(group) for group in optimizer.param_groups]
     for swap in swaps:
         _replace(swap, optimizer)
     for module, name, value in attributes:
@@ -138,8 +121,8 @@ def install(
             setattr(swap.module, swap.name, swap.old)
         if optimizer is None:
             return
-        for group, parameters in zip(optimizer.param_groups, groups, strict=True):
-            group["params"] = parameters
+        for group, members in zip(optimizer.param_groups, groups, strict=True):
+            group.update(members)
         for swap in swaps:
             if swap.new is not None:
                 optimizer.state.pop(swap.new, None)
@@ -185,40 +168,6 @@ def _where(entry: Any, other: Any) -> Any:
     return entry.to(other.device) if isinstance(entry, Tensor) and isinstance(other, Tensor) else entry
 
 
-def _move_moments(
-    olds: dict[str, nn.Parameter], states: dict[str, dict[str, Any]], surgery: Surgery, rule: Moments
-) -> dict[str, dict[str, Any]]:
-    """Return the state of each new parameter; moments move together, since real and imaginary parts mix."""
-    moved: dict[str, dict[str, Any]] = {name: dict(state) for name, state in states.items()}
-    arrays = [
-        (key, entry.shape == olds[name].shape)
-        for name, state in states.items()
-        for key, entry in state.items()
-        if isinstance(entry, Tensor) and entry.ndim > 0
-    ]
-    for key, fits in dict(sorted(arrays, reverse=True)).items():  # one that does not fit its parameter counts
-        if key not in _POWER or not fits:
-            msg = (
-                f"the optimiser keeps {key!r} for each parameter, and it is not known how that follows a change of "
-                f"basis; want one of {', '.join(_POWER)}: SGD, Adam, AdamW, RMSprop, Adagrad, Lion, Muon"
-            )
-            raise UnsupportedError(msg)
-        found = {name: states.get(name, {}).get(key, torch.zeros_like(old)) for name, old in olds.items()}
-        for name in states:
-            new = surgery.parameters[name]
-            if new is not None:
-                moved[name][key] = _moment(name, found, new, surgery, _POWER[key], rule).to(found[name])
-    return moved
-
-
-def _moment(name: str, old: dict[str, Tensor], new: Tensor, surgery: Surgery, power: int, rule: Moments) -> Tensor:
-    if rule == "transport" or (rule == "mean" and power == 1):
-        return surgery.moments[name](old, power)
-    if rule == "slice":
-        return old[name][tuple(slice(size) for size in new.shape)].clone()
-    return torch.full(new.shape, float(old[name].mean()) if rule == "mean" else 0.0)
-
-
 def _replace(swap: _Swap, optimizer: torch.optim.Optimizer | None) -> None:
     if swap.new is None:
         delattr(swap.module, swap.name)
@@ -230,11 +179,13 @@ def _replace(swap: _Swap, optimizer: torch.optim.Optimizer | None) -> None:
         _join(swap, optimizer)
         return
     for group in optimizer.param_groups:
-        group["params"] = [
-            swap.new if parameter is swap.old else parameter
-            for parameter in group["params"]
-            if not (parameter is swap.old and swap.new is None)
-        ]
+        members = _members(group)
+        for k in [k for k, parameter in enumerate(group["params"]) if parameter is swap.old]:
+            if swap.new is None:
+                members = {key: [*rest[:k], *rest[k + 1 :]] for key, rest in members.items()}
+            else:
+                members["params"][k] = swap.new
+        group.update(members)
     optimizer.state.pop(swap.old, None)
     if swap.state is not None and swap.new is not None:
         optimizer.state[swap.new] = swap.state
@@ -242,11 +193,21 @@ def _replace(swap: _Swap, optimizer: torch.optim.Optimizer | None) -> None:
 
 def _join(swap: _Swap, optimizer: torch.optim.Optimizer) -> None:
     """Put a parameter that there was not into the group of the next one, where an optimiser made now would have it."""
-    later = [id(parameter) for parameter in swap.module.parameters()]
-    later = later[later.index(id(swap.new)) + 1 :]
+    later = [(name, id(parameter)) for name, parameter in swap.module.named_parameters()]
+    later = later[[key for _, key in later].index(id(swap.new)) + 1 :]
     places = {id(held): (group, k) for group in optimizer.param_groups for k, held in enumerate(group["params"])}
-    for name in later:
-        if name in places:
-            group, k = places[name]
-            group["params"] = [*group["params"][:k], swap.new, *group["params"][k:]]
+    for name, key in later:
+        if key in places:
+            group, k = places[key]
+            members = _members(group)
+            members["params"].insert(k, swap.new)
+            if "param_names" in members:
+                names = members["param_names"]
+                names.insert(k, names[k].removesuffix(name) + swap.name)
+            group.update(members)
             return
+
+
+def _members(group: dict[str, Any]) -> dict[str, list[Any]]:
+    """Return copies of the lists of a group that have an entry for each parameter."""
+    return {key: list(group[key]) for key in ("params", "param_names") if key in group}

@@ -53,7 +53,7 @@ class DiagonalAdapter:
         """Raise `ReductionError` if the layer is unstable, or it or what it saw is not finite."""
         system = self.system()
         A = cast(Diagonal, system.A).eigenvalues
-        seen = evidence.inputs.cpu().numpy()
+        seen = evidence.inputs.double().cpu().numpy()
         for name, values in {"poles": A, "B": system.B, "C": system.C, "activations": seen}.items():
             if not np.isfinite(values).all():
                 msg = f"the layer has NaN or infinity in its {name}; want finite values: has the training diverged?"

@@ -33,7 +33,7 @@ class S4Adapter(ChannelAdapter):
         if isinstance(self.layer, S4D):
             return super().check(evidence)
         system = self.system()
-        seen = {"A": system.A, "B": system.B, "C": system.C, "activations": evidence.inputs.cpu().numpy()}
+        seen = {"A": system.A, "B": system.B, "C": system.C, "activations": evidence.inputs.double().cpu().numpy()}
         for name, values in seen.items():
             if not np.isfinite(values).all():
                 msg = f"the layer has NaN or infinity in its {name}; want finite values: has the training diverged?"
