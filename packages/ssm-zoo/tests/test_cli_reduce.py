@@ -218,3 +218,16 @@ def test_a_text_that_does_not_fit_says_why(invoke, tmp_path, file, content, mess
     assert done.exit_code in (1, 2)
     assert message in " ".join(done.output.split())
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(("layer", "kind"), [("mamba", "MambaForCausalLM"), ("mamba2", "Mamba2ForCausalLM")])
+def test_a_reduced_folder_of_transformers_gives_the_same_logits_there(invoke, text, tmp_path, layer, kind):
+    transformers = pytest.importorskip("transformers")
+    save_checkpoint(mamba(layer), tmp_path / "full", "hf")
+    invoke("reduce", "full", "--text", text, *SMALL, "--order", 3, "--out", "small", "--no-limits")
+    ids = torch.randint(256, (2, 12))
+
+    theirs = getattr(transformers, kind).from_pretrained(tmp_path / "small").eval()
+
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(ids).logits, load_checkpoint(tmp_path / "small")(ids), rtol=1e-3, atol=1e-4)

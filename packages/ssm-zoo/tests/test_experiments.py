@@ -130,7 +130,7 @@ def test_a_late_arm_is_the_run_from_its_beginning(file, tmp_path, drawn):
 
     whole = train(replace(late.config, seed=3), tmp_path / "whole")
 
-    forked = RunFolder(tmp_path / "out" / late.label / "seed3")
+    forked = RunFolder(tmp_path / "out" / f"{late.label}-seed3")
     assert steps == [*range(1, 11), 9, 10]
     assert forked.result()["test_loss"] == whole.test_loss
     assert [line["step"] for line in forked.lines()] == [5, 10]
@@ -144,7 +144,7 @@ def test_an_experiment_that_was_stopped_goes_on(file, tmp_path, drawn):
     experiment = replace(load_experiment(file), seeds=(3,))
 
     def stop(event):
-        if event.name == "seed3" and event.step == 7:
+        if event.name == "full-seed3" and event.step == 7:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -162,7 +162,7 @@ def test_the_command_runs_some_arms_and_shows_the_table(file, tmp_path, drawn, m
 
     assert done.exit_code == 0, done.output
     assert "2 of 9 runs finished" in done.output
-    assert (tmp_path / "runs" / "tiny" / "small-order-3" / "seed4" / "result.json").exists()
+    assert (tmp_path / "runs" / "tiny" / "small-order-3-seed4" / "result.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,12 @@ from ..training import RunFolder
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .file import Experiment
+    from .file import Arm, Experiment
+
+
+def run_name(arm: Arm, seed: int) -> str:
+    """Return the name of the folder of a run."""
+    return f"{arm.label}-seed{seed}"
 
 
 def rows_of(experiment: Experiment, folder: str | Path) -> list[dict[str, Any]]:
@@ -24,7 +29,7 @@ def rows_of(experiment: Experiment, folder: str | Path) -> list[dict[str, Any]]:
     for arm in experiment.arms:
         score = score_of(arm.config.task)
         for seed in experiment.seeds:
-            run = RunFolder(Path(folder) / arm.label / f"seed{seed}")
+            run = RunFolder(Path(folder) / run_name(arm, seed))
             result = run.result()
             if result is None:
                 continue
@@ -86,7 +91,7 @@ def _line(label: str, rows: Sequence[dict[str, Any]], name: str, form: str, full
         f"{statistics.fmean(row['states'] for row in rows):.1f}",
         f"{statistics.fmean(scores):{form}}{error}",
         " ".join(f"{row['seed']}: {row[name]:{form}}" for row in rows),
-        f"{seconds:.0f}",
+        f"{seconds:.1f}",
         f"{statistics.fmean(full) / seconds:.2f}x" if full else "",
         f"{100 * share:.2f} %" if share else "",
     ]

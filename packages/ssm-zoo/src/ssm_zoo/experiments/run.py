@@ -12,7 +12,7 @@ from ..tasks import load_task
 from ..training import Progress, RunFolder, RunResult, evaluate, open_model, train
 from ..training.cutting import cut_window, limits_of, method_of, selection_from
 from ..training.loop import finished_result
-from .report import write_report
+from .report import run_name, write_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -39,7 +39,7 @@ def run_experiment(
     experiment
         What to run.
     folder
-        Where to: ``<arm>/seed<k>`` are run folders, beside results.jsonl, table.md and plot.png.
+        Where to: ``<arm>-seed<k>`` are run folders, beside results.jsonl, table.md and plot.png.
     only
         Labels or kinds of the arms to run; all if empty. The full one always runs.
     resume
@@ -55,43 +55,44 @@ def run_experiment(
     folder = Path(folder)
     chosen = [arm for arm in experiment.arms if not only or {arm.label, arm.kind} & {*only, "full"}]
     keep = {cut_window(arm.config)[0] for arm in chosen if arm.kind == "late"}
+    full = next((arm for arm in chosen if arm.kind == "full"), None)
     for seed in experiment.seeds:
         for arm in chosen:
-            _run(arm, seed, folder, keep, resume, progress)
+            run = RunFolder(folder / run_name(arm, seed))
+            trained = RunFolder(folder / run_name(full, seed)) if full else run
+            _run(arm, replace(arm.config, seed=seed), run, trained, keep, resume, progress)
             rows = write_report(experiment, folder)
     return rows
 
 
 def _run(
     arm: Arm,
-    seed: int,
-    folder: Path,
+    config: TrainConfig,
+    run: RunFolder,
+    full: RunFolder,
     keep: Collection[int],
     resume: bool,
     progress: Callable[[Progress], None] | None,
 ) -> None:
-    full, run = folder / "full" / f"seed{seed}", RunFolder(folder / arm.label / f"seed{seed}")
-    config = replace(arm.config, seed=seed)
-    if arm.kind == "post":
-        _cut_after(config, full, run, resume)
-        return
     if arm.kind == "distilled":
-        config = replace(config, teacher=str(full))
+        config = replace(config, teacher=str(full.path))
     run.claim(config, fresh=not resume)
+    if arm.kind == "post":
+        _cut_after(config, full, run)
+        return
     if arm.kind == "late":
-        RunFolder(full).fork(cut_window(config)[0], run)
+        full.fork(cut_window(config)[0], run)
     train(config, run.path, progress=progress, keep=keep if arm.kind == "full" else ())
 
 
-def _cut_after(config: TrainConfig, full: Path, run: RunFolder, resume: bool) -> None:
-    run.claim(config, fresh=not resume)
-    before = finished_result(RunFolder(full))
+def _cut_after(config: TrainConfig, full: RunFolder, run: RunFolder) -> None:
+    before = finished_result(full)
     if run.result() is not None or before is None:
         return
     task = load_task(config.task, config.seed, config.length)
-    model = open_model(full).model
+    model = open_model(full.path).model.to(config.device)
     rule = selection_from(config.layers, config.balance, config.energy, config.order, config.budget)
-    batches = [task.batch(k, config.batch_size, config.seed) for k in range(BATCHES)]
+    batches = [task.batch(k, config.batch_size, config.seed).to(config.device) for k in range(BATCHES)]
     start = time.perf_counter()
     cuts = reduce_model(model, batches, rule, method=method_of(config), limits=limits_of(config))
     seconds = before.seconds + time.perf_counter() - start
