@@ -5,12 +5,21 @@ import math
 import os
 import subprocess
 import sys
+import warnings
 from dataclasses import asdict
 
 import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -99,8 +108,48 @@ CASES = {
     "static": lambda rank: go(wrapped(static_graph=True), rank),
     "by hand": lambda rank: go(wrapped(), rank, by_hand=True),
     "plateau": lambda rank: go(wrapped(), rank, schedule=Plateau(every=2, patience=1, least=0.9)),
+    "sharded": lambda rank: sharded(rank),
     "trouble": lambda rank: trouble(rank),
 }
+
+
+def sharded(rank):
+    """Train with FSDP2, gather, cut, shard again, and train on: as the documentation says."""
+    mesh, whole = init_device_mesh("cpu", (SIZE,)), StateDictOptions(full_state_dict=True)
+
+    def step(net, optimizer, number):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "FSDP2-wrapped module")  # the output is a view; nobody writes to it
+            loss = (net(batch(number, rank)) - 1).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        if net is plain:
+            for parameter in net.parameters():
+                dist.all_reduce(parameter.grad)
+                parameter.grad /= SIZE
+        optimizer.step()
+        return loss.item()
+
+    plain = Model()
+    split = fully_shard(model(), mesh=mesh)
+    optimizer = torch.optim.Adam(split.parameters(), lr=1e-2)
+    losses = [step(split, optimizer, number) for number in range(2)]
+    with pytest.raises(UnsupportedError, match="sharded over ranks"):
+        InTrainingReducer(split, optimizer, At(1), Order(4))
+    plain.load_state_dict(get_model_state_dict(split, options=whole))
+    plain_optimizer = torch.optim.Adam(plain.parameters(), lr=1e-2)
+    moments = get_optimizer_state_dict(split, optimizer, options=whole)
+    set_optimizer_state_dict(plain, plain_optimizer, moments, options=whole)
+    reducer = InTrainingReducer(plain, plain_optimizer, At(1), Order(10), limits=FREE, group=dist.group.WORLD)
+    losses.append(step(plain, plain_optimizer, 2))
+    reducer.step()
+    moments = get_optimizer_state_dict(plain, plain_optimizer, options=whole)
+    split = fully_shard(plain, mesh=mesh)
+    plain = None
+    optimizer = torch.optim.Adam(split.parameters(), lr=1e-2)
+    set_optimizer_state_dict(split, optimizer, moments, options=whole)
+    losses += [step(split, optimizer, number) for number in range(3, 5)]
+    return {"losses": losses, "cuts": [(cut.status, cut.after) for cut in reducer.ledger]}
 
 
 def trouble(rank):
@@ -138,7 +187,7 @@ def ranks(tmp_path_factory):
     return [torch.load(f"{folder}/{rank}.pt", weights_only=False) for rank in range(SIZE)]
 
 
-@pytest.mark.parametrize("case", [name for name in CASES if name != "trouble"])
+@pytest.mark.parametrize("case", [name for name in CASES if name not in ("trouble", "sharded")])
 def test_ranks_stay_the_same_to_the_last_bit(ranks, case):
     first, second = (rank[case] for rank in ranks)
 
@@ -171,6 +220,16 @@ def test_ranks_do_what_one_process_does_with_the_whole_batch(ranks, case, option
 @pytest.mark.parametrize("case", ["static", "by hand"])
 def test_how_the_model_is_wrapped_makes_no_difference(ranks, case):
     assert ranks[0][case]["losses"] == pytest.approx(ranks[0]["plain"]["losses"], rel=1e-3)
+
+
+def test_sharded_parameters_can_be_gathered_cut_and_sharded_again(ranks):
+    first, second = (rank["sharded"] for rank in ranks)
+
+    alone = go(model(), schedule=At(3))
+
+    losses = [sum(pair) / SIZE for pair in zip(first["losses"], second["losses"], strict=True)]
+    assert first["cuts"] == second["cuts"] == [("cut", cut["after"]) for cut in alone["ledger"]]
+    assert losses == pytest.approx(alone["losses"][:5], rel=1e-3)
 
 
 def test_what_fails_on_one_rank_fails_on_all_and_changes_nothing(ranks):

@@ -135,6 +135,17 @@ def test_selected_states_of_an_average_stay_and_the_others_are_folded():
     assert distance(follower, layer, x) == 0
 
 
+def test_a_mixed_average_of_mamba2_stays_the_map_it_was_at_full_order():
+    layer, x = Mamba2(8, 6, headdim=4, ngroups=2).double(), torch.randn(4, 30, 8, dtype=torch.float64)
+    follower = disturbed(layer)
+    before = copy.deepcopy(follower)
+
+    cut_both(layer, follower, x, 6, Activations())
+
+    assert follower.mix_B is not None
+    assert distance(follower, before, x) < 1e-6
+
+
 def test_a_state_that_would_grow_gets_the_pole_of_the_layer():
     layer, x = S5(2, 6).double(), torch.randn(4, 20, 2, dtype=torch.float64)
     follower = copy.deepcopy(layer)

@@ -307,7 +307,7 @@ def test_a_compiled_model_is_compiled_again_for_each_size_and_no_more():
     assert [cut.status for cut in reducer.ledger] == ["cut", "cut"]
     assert frames[0] == frames[2]  # nothing to compile while nothing is listened to
     assert frames[4] == frames[7]
-    assert frames[9] == frames[13]
+    assert frames[9] == frames[13] <= 5  # three sizes, and twice a step that is listened to
     torch._dynamo.reset()
 
 
