@@ -16,7 +16,7 @@ from ._tiles import Plan
 if TYPE_CHECKING:
     from torch import Tensor
 
-_WIDEST = 32  # inputs and outputs; of 64, a matrix library makes better products
+_WIDEST = 16  # inputs and outputs; from some 32 on, a matrix library makes better products
 _CHUNK_BYTES = 1 << 14  # of states; as many adjoints beside it, they stay in a level-1 cache
 _STEPS = 12, 48  # of a chunk, least and most: multiples of the six rows that products are made of
 
