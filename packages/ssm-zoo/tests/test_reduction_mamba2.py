@@ -29,7 +29,7 @@ from ssm_zoo.reduction import (
     adapter_for,
     propose,
 )
-from ssm_zoo.reduction.adapters.diagonal import output_error
+from ssm_zoo.reduction.adapters.base import output_error
 from ssm_zoo.reduction.followers import follow
 from ssm_zoo.reduction.surgery import operate
 from ssm_zoo.streaming import stepper

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ from ssm_gramians import GramiansError
 
 from .._errors import ReductionError
 from .adapters import adapter_for
+from .adapters.base import copied
 from .evidence import Evidence
 from .selection import HowMany, orders
 
@@ -137,7 +137,7 @@ class Pending:
         selection: HowMany,
     ) -> None:
         self.evidence, self.step = dict(evidence), step
-        self._copies = {name: _copied(adapter) for name, adapter in adapters.items()}
+        self._copies = {name: copied(adapter) for name, adapter in adapters.items()}
         pool = ThreadPoolExecutor(1, "ssm-zoo-reduction")
         self._future: Future[dict[str, Finding]] = pool.submit(analyse, self._copies, self.evidence, method, selection)
         pool.shutdown(wait=False)  # the thread ends with its work
@@ -151,7 +151,7 @@ class Pending:
         return {
             "step": self.step,
             "layers": {name: adapter.layer.state_dict() for name, adapter in self._copies.items()},
-            "evidence": {name: _told(evidence) for name, evidence in self.evidence.items()},
+            "evidence": {name: dict(vars(evidence)) for name, evidence in self.evidence.items()},
         }
 
     @classmethod
@@ -159,18 +159,8 @@ class Pending:
         cls, state: Mapping[str, Any], adapters: Mapping[str, Adapter], method: Method, selection: HowMany
     ) -> Pending:
         """Start the analysis of `state_dict` again."""
-        copies = {name: _copied(adapter) for name, adapter in adapters.items()}
+        copies = {name: copied(adapter) for name, adapter in adapters.items()}
         for name, adapter in copies.items():
             adapter.layer.load_state_dict(state["layers"][name])
         evidence = {name: Evidence(**one) for name, one in state["evidence"].items()}
         return cls(copies, evidence, state["step"], method, selection)
-
-
-def _copied(adapter: Adapter) -> Adapter:
-    twin = copy.copy(adapter)
-    twin.layer = copy.deepcopy(adapter.layer)
-    return twin
-
-
-def _told(evidence: Evidence) -> dict[str, Any]:
-    return {"inputs": evidence.inputs, "gradients": evidence.gradients, "options": dict(evidence.options)}

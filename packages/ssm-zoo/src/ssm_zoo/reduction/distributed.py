@@ -106,7 +106,7 @@ def joined(parts: list[Evidence]) -> Evidence:
     options = dict(cut[0].options)
     for key, value in options.items():
         if isinstance(value, torch.Tensor):
-            options[key] = torch.cat([dict(part.options)[key] for part in cut])
+            options[key] = torch.cat([part.options[key] for part in cut])
     return Evidence(inputs, gradients, options)
 
 

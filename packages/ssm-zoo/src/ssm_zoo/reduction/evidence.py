@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,12 +32,12 @@ class Evidence:
 
     inputs: Float[Tensor, "batch length features"]
     gradients: Float[Tensor, "batch length features"] | None = None
-    options: Mapping[str, Any] = ()  # type: ignore[assignment]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def lengths(self) -> Int[Tensor, " batch"] | None:
         """Return the number of real steps of each sequence, None if all are."""
-        return dict(self.options).get("lengths")
+        return self.options.get("lengths")
 
     def split(self) -> tuple[Evidence, Evidence]:
         """Return what is balanced from, and every fourth sequence, on which the error is measured."""
@@ -55,7 +55,7 @@ class Evidence:
         return self._map(lambda tensor: tensor[rows])
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Evidence:
-        options = {k: change(v) if isinstance(v, torch.Tensor) else v for k, v in dict(self.options).items()}
+        options = {k: change(v) if isinstance(v, torch.Tensor) else v for k, v in self.options.items()}
         gradients = None if self.gradients is None else change(self.gradients)
         return Evidence(change(self.inputs), gradients, options)
 

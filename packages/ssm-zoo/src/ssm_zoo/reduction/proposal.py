@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,11 +33,8 @@ class Proposal:
         How.
     certificate
         What is known about the error.
-    details
-        What the kind of layer wants to add to the account.
     """
 
     slots: int
     surgery: Surgery
     certificate: Certificate
-    details: dict[str, Any] | None = None

@@ -14,7 +14,8 @@ from ..certificate import Certificate
 from ..modes import Balanced, Modes, ModesPlan, Ranked
 from ..proposal import Proposal
 from ..refit import pull_inside
-from .diagonal import DiagonalAdapter, output_error
+from .base import output_error
+from .diagonal import DiagonalAdapter
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import torch
-from torch import nn
 
 import ssm_balance as sb
 import ssm_gramians as sg
 from ssm_gramians import Diagonal, StateSpace
 
 from ..._errors import ReductionError
-from ...layers import gather_moments
 from ..certificate import Certificate
 from ..modes import Balanced, Modes, ModesPlan, Ranked
 from ..proposal import Proposal
 from ..refit import pull_inside
-from ..surgery import operate
+from .base import LayerAdapter, check_finite, output_error
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ...layers import Reducible, Surgery
     from ..evidence import Evidence
     from ..proposal import Plan
-    from .protocol import Adapter
 
 
-class DiagonalAdapter:
+class DiagonalAdapter(LayerAdapter):
     """See `Adapter`.
 
     Parameters
@@ -41,9 +34,6 @@ class DiagonalAdapter:
 
     states_per_slot = 2
 
-    def __init__(self, layer: nn.Module) -> None:
-        self.layer = layer
-
     @property
     def d_state(self) -> int:
         """Return the number of slots."""
@@ -53,11 +43,7 @@ class DiagonalAdapter:
         """Raise `ReductionError` if the layer is unstable, or it or what it saw is not finite."""
         system = self.system()
         A = cast(Diagonal, system.A).eigenvalues
-        seen = evidence.inputs.double().cpu().numpy()
-        for name, values in {"poles": A, "B": system.B, "C": system.C, "activations": seen}.items():
-            if not np.isfinite(values).all():
-                msg = f"the layer has NaN or infinity in its {name}; want finite values: has the training diverged?"
-                raise ReductionError(msg)
+        check_finite(poles=A, B=system.B, C=system.C, activations=evidence.inputs)
         if np.abs(A).max() > 1 - np.finfo(float).eps:
             worst = A[np.abs(A).argmax()]
             size = f"the pole {worst:.6g} of modulus {abs(worst):.9g}"
@@ -79,14 +65,7 @@ class DiagonalAdapter:
         r"""Return $E[\xi \xi^T]$."""
         if evidence.lengths is None:
             return self._reducible.second_moment(evidence.inputs).cpu().numpy()
-        return self._gathered(evidence)[0]
-
-    def adjoint_moments(self, evidence: Evidence) -> np.ndarray:
-        r"""Return $E[a a^T]$."""
-        if evidence.gradients is None:
-            msg = "the layer has seen no gradients; want loss.backward() between the forward pass and reducer.step()"
-            raise ReductionError(msg)
-        return self._gathered(evidence)[1]
+        return super().state_moments(evidence)
 
     def output_moments(self, evidence: Evidence) -> np.ndarray:
         r"""Return $\sum_{k<L} (1 - k/L) (A^T)^k C^T C A^k$, with L the length of the sequences."""
@@ -113,10 +92,6 @@ class DiagonalAdapter:
         certificate = self._certificate(modes, system, reduced, radius, surgery, probe)
         return Proposal(modes.left.shape[-1], surgery, certificate)
 
-    def outputs(self, evidence: Evidence) -> Tensor:
-        """Return the layer's outputs."""
-        return self.layer(evidence.inputs, **dict(evidence.options))
-
     @property
     def _reducible(self) -> Reducible:
         return cast("Reducible", self.layer)
@@ -137,23 +112,3 @@ class DiagonalAdapter:
             condition=modes.condition,
             spectral_radius=radius,
         )
-
-    def _gathered(self, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
-        """Run the layer once more, forward and with the gradients backward, and return both moments."""
-        with torch.enable_grad(), gather_moments(self.layer) as gathered:
-            y = self.outputs(evidence)
-            (moments,) = gathered.values()
-            if evidence.gradients is None:
-                return moments.states().cpu().numpy(), np.zeros(0)
-            torch.autograd.backward(y, evidence.gradients.to(y), inputs=[moments.tap])
-        return moments.states().cpu().numpy(), moments.adjoints().cpu().numpy()
-
-
-def output_error(adapter: Adapter, surgery: Surgery, probe: Evidence) -> float:
-    """Return the root-mean-square change of the layer's outputs on the probe, relative to the outputs."""
-    twin = copy.copy(adapter)
-    twin.layer = copy.deepcopy(adapter.layer)
-    operate([(twin.layer, surgery)], None)
-    with torch.no_grad():
-        before, after = adapter.outputs(probe), twin.outputs(probe)
-    return float((after - before).double().norm() / before.double().norm())

@@ -16,7 +16,7 @@ from ..._errors import UnsupportedError, require
 from ...layers import Mamba, Mamba2
 from ..certificate import Certificate
 from ..proposal import Proposal
-from .diagonal import output_error
+from .base import output_error
 from .mamba import MambaAdapter
 from .mamba2 import Mamba2Adapter
 
@@ -109,7 +109,7 @@ class MixerAdapter:
 
     def outputs(self, evidence: Evidence) -> Tensor:
         """Return the mixer's outputs."""
-        return self.layer(evidence.inputs, **dict(evidence.options))
+        return self.layer(evidence.inputs, **evidence.options)
 
     @property
     def _ours(self) -> SelectiveAdapter:
@@ -174,7 +174,7 @@ def _sharing(layer: nn.Module, mixer: nn.Module) -> nn.Module:
 
 def _with_lengths(evidence: Evidence) -> Evidence:
     """Say by lengths what a mixer is told by a mask."""
-    mask = dict(evidence.options).get("attention_mask")
+    mask = evidence.options.get("attention_mask")
     if mask is None:
         return evidence
     real = mask.bool()

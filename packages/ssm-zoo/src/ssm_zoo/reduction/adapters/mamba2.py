@@ -22,7 +22,7 @@ from ...layers import Mamba2, Surgery
 from ..grouped import GroupedPlan, Picked, Rotated
 from ..rows import Rows, refitted
 from ..selected import Selected
-from .diagonal import output_error
+from .base import output_error
 from .selective import SelectiveAdapter
 
 if TYPE_CHECKING:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
-
 from ssm_gramians import StateSpace
 
-from ..._errors import ReductionError, UnsupportedError
+from ..._errors import UnsupportedError
 from ...layers import S4, S4D, Surgery
+from .base import check_finite
 from .channel import ChannelAdapter
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from ..evidence import Evidence
@@ -33,12 +33,7 @@ class S4Adapter(ChannelAdapter):
         if isinstance(self.layer, S4D):
             return super().check(evidence)
         system = self.system()
-        seen = {"A": system.A, "B": system.B, "C": system.C, "activations": evidence.inputs.double().cpu().numpy()}
-        for name, values in seen.items():
-            if not np.isfinite(values).all():
-                msg = f"the layer has NaN or infinity in its {name}; want finite values: has the training diverged?"
-                raise ReductionError(msg)
-        return None
+        return check_finite(A=system.A, B=system.B, C=system.C, activations=evidence.inputs)
 
     def system(self) -> StateSpace:
         """Return the discretised map of every feature, dense, in NumPy."""
