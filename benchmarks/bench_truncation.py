@@ -1,9 +1,9 @@
 """Balanced truncation and singular perturbation on SLICOT systems and the steel rail, and of a million diagonal states.
 
 Peers: slycot (`ab09ad`, `ab09nd`), pyMOR (`BTReductor`) and python-control (`balred`, which calls slycot). Accuracy is
-‖G_r − exact‖_∞ / ‖G‖_∞ in digits, where exact is the reduction from Gramians refined in extended precision; for the
-rails it is the largest distance to the dense reduction at some frequencies. What a peer makes of its input, such as a
-model, is part of its time: it caches Gramians in it. The data come from the folder SSM_ZOO_DATA.
+‖G_r − exact‖_∞ / ‖G‖_∞ in digits, where exact is the reduction from Gramians refined in extended precision; for fom,
+the rails and singular perturbation it is the largest distance from ours at some frequencies. What a peer makes of its
+input, such as a model, is part of its time: it caches Gramians in it. The data come from the folder SSM_ZOO_DATA.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ def refined(system, order, kind, gain=1.0):
     """Return the reduction, kind being "truncation", "lqg", "bounded-real" or "positive-real"; continuous time."""
     if system.is_discrete:
         msg = "this reference is one of continuous time"
-        raise NotImplementedError(msg)
+        raise NotImplementedError(msg)  # as pyMOR does: the table leaves out what a peer has not got
     A, B, C, D = plain(system)
     Z_P = factor(*(M.T for M in (A, C, B, D)), kind, gain)
     Z_Q = factor(A, B, C, D, kind, gain)
