@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ssm_balance import balance, balanced_truncation, diagonalize
+from ssm_balance import BalanceError, balance, balanced_truncation, diagonalize
 from ssm_balance._symmetric import symmetric_triplets
 from ssm_balance._twisted import tridiagonal_vectors
 from ssm_gramians import Diagonal, StateSpace, gramian_factors
@@ -110,3 +110,20 @@ def test_the_general_way_gives_the_same_map():
     G, H = one.system.transfer_function(points), two.system.transfer_function(points)
     assert np.allclose(two.hsv, np.sqrt(1.25) * one.hsv, rtol=0, atol=1e-12 * one.hsv.max())
     assert np.allclose(H, G * [1, 0.5], rtol=0, atol=1e-9 * np.abs(G).max())
+
+
+def test_threads_leave_tensors_to_torch():
+    torch = pytest.importorskip("torch")
+    Z_P, Z_Q = np.random.default_rng(0).standard_normal((2, 3, 6, 4))
+
+    found = balance(torch.tensor(Z_P), torch.tensor(Z_Q), 2, threads=2)
+
+    assert np.allclose(found.hsv, balance(Z_P, Z_Q, 2).hsv, rtol=1e-12)
+    assert isinstance(found.left, torch.Tensor)
+
+
+def test_no_thread_is_refused():
+    Z_P, Z_Q = np.random.default_rng(0).standard_normal((2, 3, 6, 4))
+
+    with pytest.raises(BalanceError, match="want at least 1"):
+        balance(Z_P, Z_Q, 2, threads=0)

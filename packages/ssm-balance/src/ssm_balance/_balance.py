@@ -72,10 +72,11 @@ def balance(
     selection
         The order, or the rule that finds it from the values.
     driver
-        "svd" takes the singular value decomposition of Z_Qᴴ Z_P; where that is real and symmetric to rounding, as for
-        one input and one output, the moduli of its eigenvalues, which are as right and half the work. "eigh" takes V
-        from the eigenvectors of its square and the σ that are kept from the lengths of Z_Qᴴ Z_P V, which is more than
-        twice as fast. Of the σ that are not kept those below √eps σ₁ are only known to be that small. It gives way to
+        "svd" takes the singular value decomposition of Z_Qᴴ Z_P; where that is a real NumPy array and symmetric to
+        rounding, as `gramian_factors` makes it for diagonal systems with one input and one output, the moduli of its
+        eigenvalues, which are as right and half the work. "eigh" takes V from the eigenvectors of its square and the σ
+        that are kept from the lengths of Z_Qᴴ Z_P V, which is more than twice as fast as the singular value
+        decomposition. Of the σ that are not kept those below √eps σ₁ are only known to be that small. It gives way to
         "svd" where a value below 100 √eps σ₁ is to be kept.
     balancing_free
         Return well-conditioned bases of the same two subspaces instead: orthonormal right, left with leftᴴ E right = I.
@@ -84,7 +85,8 @@ def balance(
     E
         Of a descriptor system; the identity if None.
     threads
-        How many members of a batch of NumPy arrays are decomposed at a time, where Z_Qᴴ E Z_P is real and symmetric.
+        How many members of a batch of NumPy arrays are multiplied at a time, and decomposed where Z_Qᴴ E Z_P is real
+        and symmetric; other arrays take the threads that their library has.
 
     Returns
     -------
@@ -99,7 +101,7 @@ def balance(
     NonFiniteError
         If a factor holds NaN or infinity.
     BalanceError
-        If there is no such driver.
+        If there is no such driver, or no thread.
 
     References
     ----------
@@ -112,6 +114,9 @@ def balance(
     Z_P, Z_Q = _checked(Z_P), _checked(Z_Q)
     if driver not in ("svd", "eigh"):
         msg = f"driver is {driver!r}; want 'svd' or 'eigh'"
+        raise BalanceError(msg)
+    if threads < 1:
+        msg = f"threads is {threads}; want at least 1"
         raise BalanceError(msg)
     M = shared_product(adjoint(Z_Q), descriptor_times(E, Z_P), threads)
     if driver == "eigh":

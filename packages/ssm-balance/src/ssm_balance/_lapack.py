@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from array_api_compat import is_numpy_array
 from scipy.linalg import cython_lapack
 
 from ._arrays import product
@@ -57,7 +58,8 @@ def shared_product(
     X: Inexact[Array, "*batch n k"], Y: Inexact[Array, "*batch k m"], threads: int
 ) -> Inexact[Array, "*batch n m"]:
     """X Y, by several threads where there are a batch of NumPy arrays and more threads than one."""
-    if threads == 1 or X.ndim != 3 or X.shape[0] != Y.shape[0]:
+    batched = X.ndim == Y.ndim == 3 and X.shape[0] == Y.shape[0]
+    if threads == 1 or not batched or not (is_numpy_array(X) and is_numpy_array(Y)):
         return product(X, Y)
     out = np.empty((X.shape[0], X.shape[1], Y.shape[2]), dtype=np.result_type(X, Y))
     in_parts(lambda part: np.matmul(X[part], Y[part], out=out[part]), X.shape[0], threads)
