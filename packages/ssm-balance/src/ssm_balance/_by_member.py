@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from array_api_compat import array_namespace, device
 
-from ssm_gramians import ShapeError, StateSpace
+from ssm_gramians import StateSpace
 
 from ._descriptor import without_descriptor
 from ._errors import OrderError
-from ._host import dense_matrices, members, on_host
+from ._host import dense_matrices, from_numpy, members, on_host
 from ._reduction import Reduction
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def reduce_members(
     Parameters
     ----------
     system
-        Checked by the caller; E is divided out.
+        Checked by the caller, at least one; E is divided out.
     rule
         How many states to keep.
     analyse
@@ -65,12 +64,7 @@ def reduce_members(
     ------
     OrderError
         If the members cannot be cut to one order.
-    ShapeError
-        If the batch is empty.
     """
-    if 0 in system.batch_shape:
-        msg = f"got an empty batch of shape {system.batch_shape}; want at least one system"
-        raise ShapeError(msg)
     found = [analyse(member) for member in members(on_host(without_descriptor(system)))]
     hsv = _stacked([analysis.values for analysis in found], system.batch_shape)
     order = rule.select(hsv)
@@ -83,10 +77,10 @@ def reduce_members(
 
 
 def _assembled(system: StateSpace, hsv: np.ndarray, cuts: list[Cut], method: str) -> Reduction:
-    xp, batch, like = array_namespace(system.B), system.batch_shape, {"device": device(system.B)}
+    batch, like = system.batch_shape, system.B
 
     def stacked(parts: list[Any]) -> Any:
-        return None if parts[0] is None else xp.asarray(_stacked(parts, batch), **like)
+        return None if parts[0] is None else from_numpy(_stacked(parts, batch), like)
 
     def bound(values: list[Any]) -> Any:
         return values[0] if not batch or values[0] is None else stacked([np.asarray(value) for value in values])
@@ -96,10 +90,10 @@ def _assembled(system: StateSpace, hsv: np.ndarray, cuts: list[Cut], method: str
     left = None if cuts[0].left is None else _with_descriptor(_stacked([cut.left for cut in cuts], batch), system)
     return Reduction(
         StateSpace(A, B, C, D, system.dt),
-        xp.asarray(hsv, **like),
+        from_numpy(hsv, like),
         cuts[0].system.order,
         bound([cut.error_bound for cut in cuts]),
-        None if left is None else xp.asarray(left, **like),
+        None if left is None else from_numpy(left, like),
         stacked([cut.right for cut in cuts]),
         system,
         method,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from array_api_compat import array_namespace, device
 
 from ssm_gramians import Diagonal, StateSpace
 
@@ -15,7 +14,7 @@ from ._defective import separated
 from ._descriptor import without_descriptor
 from ._eigenmodes import Modes, member, modes_of, modes_of_batch
 from ._errors import BalanceError, PrecisionError
-from ._host import members, on_host
+from ._host import from_numpy, members, on_host
 from ._single_precision import SPACINGS, SinglePrecision
 from ._stability import require_finite, require_stable
 
@@ -88,15 +87,13 @@ def diagonalize(system: StateSpace, *, tolerance: float | None = None) -> Diagon
         If there is a tolerance and the system is unstable.
     """
     _check(system, tolerance)
-    xp, there = array_namespace(system.B), device(system.B)
     dense = on_host(without_descriptor(system)).to_dense()
     paired = all(np.isrealobj(matrix) for matrix in (dense.A, dense.B, dense.C, dense.D))
     groups = modes_of_batch(dense, paired=paired)
     if tolerance is not None:
         groups = _all_stored(groups, list(members(dense)), paired, tolerance)
     values, left, right, B, C, condition, error = _stacked(groups, dense)
-    arrays = (values, left, right, B, C, np.array(dense.D))
-    values, left, right, B, C, D = (xp.asarray(array, device=there) for array in arrays)
+    values, left, right, B, C, D = (from_numpy(part, system.B) for part in (values, left, right, B, C, dense.D))
     condition, error = (measure if dense.batch_shape else measure.item() for measure in (condition, error))
     diagonal = StateSpace(Diagonal(values, paired), B, C, D, dense.dt)
     return Diagonalization(diagonal, left, right, condition, None if tolerance is None else error)
@@ -119,8 +116,8 @@ def _all_stored(groups, systems, paired, tolerance):
         for place, k in enumerate(chosen):
             storage = SinglePrecision(systems[k], paired=paired)
             found = _stored(storage, member(modes, place), tolerance)
-            fields = (found.values, found.left, found.right, found.condition, found.B, found.C, found.error)
-            stored.append((chosen[place : place + 1], Modes(*(np.asarray(field)[None] for field in fields))))
+            alone = {name: np.asarray(part)[None] for name, part in vars(found).items()}
+            stored.append((chosen[place : place + 1], Modes(**alone)))
     return stored
 
 

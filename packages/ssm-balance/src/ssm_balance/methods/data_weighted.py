@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from array_api_compat import array_namespace, device
 
 from ssm_gramians import EmpiricalGramian, StateSpace, UnsupportedError, gramian_factors, weighted
 
 from .._balance import balance
 from .._errors import BalanceError, OrderError
-from .._host import on_host, to_numpy
+from .._host import from_numpy, in_kind_of, on_host, to_numpy
 from .._order import Error, Order, selection_from
 from .._project import project
 from .._pull_inside import pulled_inside
@@ -160,8 +159,8 @@ def _refitted(reduced, full, seen, left):
 
 
 def _reduction(reduced, projection, system):
-    xp, there = array_namespace(system.B), device(system.B)
-    parts = (reduced.A, reduced.B, reduced.C, reduced.D, projection.left, projection.right, projection.hsv)
-    A, B, C, D, left, right, hsv = (xp.asarray(np.array(part), device=there) for part in parts)
-    small = StateSpace(A, B, C, D, system.dt)
-    return Reduction(small, hsv, projection.order, np.inf, left, right, system, "data-weighted truncation")
+    parts = (projection.left, projection.right, projection.hsv)
+    left, right, hsv = (from_numpy(part, system.B) for part in parts)
+    return Reduction(
+        in_kind_of(system.B, reduced), hsv, projection.order, np.inf, left, right, system, "data-weighted truncation"
+    )

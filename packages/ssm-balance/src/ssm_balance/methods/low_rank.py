@@ -160,7 +160,8 @@ def _attainable(rule: Error, rest: float) -> Error:
 
 def _require_sound(system: StateSpace) -> None:
     """Raise for NaN, a singular E, and unstable poles as far as they are cheap."""
+    if system.order <= _FEW or (isinstance(system.A, Diagonal) and system.E is None):
+        require_stable(system)
+        return
     require_finite(system)
     require_regular_descriptor(system)
-    cheap = isinstance(system.A, Diagonal) and system.E is None
-    (require_stable if cheap or system.order <= _FEW else require_finite)(system)
