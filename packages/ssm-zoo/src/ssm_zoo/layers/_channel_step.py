@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._errors import DtypeError, ShapeError, require
 from .channels import as_complex
+from .fused_step import FusedStep, KernelStepper
 
 if TYPE_CHECKING:
-    from jaxtyping import Complex, Float
+    from jaxtyping import Float
 
     from .s4d import S4D
 
@@ -46,31 +46,20 @@ def _same(a, b):
     return different == 0
 
 
-class FusedChannelStep:
-    """A layer's step without gradients: λ and c are worked out again whenever the bits of a parameter have changed.
+class ChannelStep(FusedStep):
+    """See `FusedStep`: λ and c are worked out again whenever the bits of a parameter have changed.
 
     Parameters
     ----------
     layer
-        In single precision on the CPU, its parameters contiguous.
+        One that `suits`.
     """
 
-    @staticmethod
-    def suits(layer: S4D) -> bool:
-        """Say whether the layer is of that kind."""
-        return all(p.dtype is torch.float32 and p.is_cpu and p.is_contiguous() for p in layer.parameters())
-
     def __init__(self, layer: S4D) -> None:
-        self.addresses = addresses(layer)
-        self._held = [p.detach().numpy() for p in layer.parameters()]  # keeps the memory alive
-        self._bits = [array.reshape(-1).view(np.int32) for array in self._held]
-        self._seen = [bits.copy() for bits in self._bits]
+        super().__init__(layer)
+        self._bits = [value.numpy().reshape(-1).view(np.int32) for value in self._held.values()]
         self._shape = (layer.d_model, layer.d_state)
-        self._system = _system(layer)
-
-    def __reduce__(self) -> tuple[type[None], tuple[()]]:
-        """Become nothing in a copy or a file: addresses are of no use there."""
-        return type(None), ()
+        self._look()
 
     def fits(self, x_t: Tensor, state: Tensor) -> bool:
         """Say whether the kernel can take these; if not, the ordinary way works, or says what is wrong."""
@@ -82,61 +71,48 @@ class FusedChannelStep:
             and all(z.is_cpu and z.is_contiguous() and not z.is_conj() for z in (x_t, state))
         )
 
-    def __call__(self, layer: S4D, x_t: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, x_t: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Return the outputs and the state after the step."""
         if not all(map(_same, self._bits, self._seen)):
-            self._seen = [bits.copy() for bits in self._bits]
-            self._system = _system(layer)
+            self._look()
         y, after = torch.empty_like(x_t), torch.empty_like(state)
         x, out = x_t.detach().numpy(), y.numpy()
         _advance(x, *(z.detach().numpy().view(np.float32) for z in (state, after)), *self._system, out)
         return y, after
 
+    def stepper(self, start: Tensor) -> ChannelStepper:
+        """Return the step of a layer that nobody else changes, on memory of its own."""
+        return ChannelStepper(self._layer, start)
 
-def addresses(layer: torch.nn.Module) -> list[int]:
-    """Return where the parameters lie: other addresses are other parameters, since a step holds its own."""
-    return [p.data_ptr() for p in layer.parameters()]
+    def _look(self) -> None:
+        """Work λ and c out from the parameters as they are now."""
+        self._seen = [bits.copy() for bits in self._bits]
+        self._system = _system(self._layer)
 
 
-class ChannelStepper:
-    """The step on copies of λ, c and D, in memory that is used again.
+class ChannelStepper(KernelStepper):
+    """See `KernelStepper`.
 
     Parameters
     ----------
     layer
-        In single precision on the CPU.
-    batch
-        How many sequences run side by side.
+        A layer that suits; λ, c and D are copied.
+    start
+        The state to start from.
     """
 
-    def __init__(self, layer: S4D, batch: int) -> None:
+    def __init__(self, layer: S4D, start: Tensor) -> None:
+        super().__init__(start, layer.d_model)
         self._system = _system(layer)
-        self._state = np.zeros((batch, layer.d_model, layer.d_state), dtype=np.complex64)
         self._planes = self._state.view(np.float32)
-        self._y = np.empty((batch, layer.d_model), dtype=np.float32)
-
-    @property
-    def state(self) -> Complex[np.ndarray, "batch H n"]:
-        """Return the state; the next step overwrites it."""
-        return self._state
-
-    @state.setter
-    def state(self, state: Complex[np.ndarray, "batch H n"]) -> None:
-        wanted = self._state.shape
-        require(np.shape(state) == wanted, f"got a state of shape {np.shape(state)}, wanted {wanted}", ShapeError)
-        self._state[:] = state
 
     def step(self, x_t: Float[np.ndarray, "batch H"]) -> Float[np.ndarray, "batch H"]:
         """Return the outputs of one step, in memory that the next step overwrites, and move the state on."""
         y, planes = self._y, self._planes
         if x_t.shape != y.shape or x_t.dtype != y.dtype:
-            _refuse(x_t, y)
+            self._refuse(x_t)
         _advance(np.ascontiguousarray(x_t), planes, planes, *self._system, y)
         return y
-
-    def reset(self) -> None:
-        """Put the state at rest."""
-        self._state[:] = 0
 
 
 @torch.no_grad()
@@ -145,8 +121,3 @@ def _system(layer: S4D) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     read = 2 * layer.input_scale(layer) * as_complex(layer.C)
     poles, c = (torch.view_as_real(z.resolve_conj()).flatten(1) for z in (layer.eigenvalues(layer), read))
     return poles.numpy().copy(), c.numpy().copy(), layer.D.detach().numpy().copy()
-
-
-def _refuse(x_t: np.ndarray, y: np.ndarray) -> None:
-    require(x_t.shape == y.shape, f"got x_t of shape {x_t.shape}, wanted {y.shape}", ShapeError)
-    require(x_t.dtype == y.dtype, f"got x_t of {x_t.dtype}, wanted {y.dtype}", DtypeError)

@@ -13,7 +13,7 @@ g        output gain: y = g Re(C x) + D ⊙ u; 1 for LRU, 2 for S5
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,20 +23,20 @@ from torch import Tensor, nn
 from ssm_gramians import Diagonal, StateSpace
 
 from .._errors import ShapeError, require
-from ..scan import Implementation, Moments, diagonal_scan
+from ..scan import Moments, diagonal_scan
 from ..scan.lengths import reverse_steps
 from ._surgery import Surgery, Transport, average_of, checked_maps, checked_system, moments_of, nearest_poles
-from .padding import right_padded
+from .linear import LinearLayer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jaxtyping import Complex, Float, Int
+    from jaxtyping import Complex
 
 _TILE = 1 << 21  # complex numbers of states held at once while second moments are gathered: 32 MiB
 
 
-class DiagonalSystem(nn.Module, ABC):
+class DiagonalSystem(LinearLayer):
     r"""The parameters of $x_t = \lambda \odot x_{t-1} + B u_t,\; y_t = g\,\mathrm{Re}(C x_t) + D \odot u_t$.
 
     A layer says how it stores its poles and matrices; everything else is here. Where a method takes `p`, it reads the
@@ -49,24 +49,6 @@ class DiagonalSystem(nn.Module, ABC):
     """Names of the parameters of B and C: each re and im, or each one with both side by side in its last axis."""
     GAIN: ClassVar[float]
     """The output gain g."""
-
-    D: nn.Parameter
-
-    def __init__(self, d_model: int, d_state: int, *, bidirectional: bool, scan: Implementation) -> None:
-        super().__init__()
-        require(d_model >= 1, f"got d_model={d_model}, wanted at least 1")
-        require(d_state >= 1, f"got d_state={d_state}, wanted at least 1")
-        self.d_model, self.bidirectional, self.scan = d_model, bidirectional, scan
-        self.D = nn.Parameter(torch.randn(d_model))
-
-    def _finish(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
-        """Mark the parameters that want no weight decay, for trainers that look at it, and move all of them."""
-        for name, parameter in self.named_parameters():
-            if not name.startswith("C"):
-                parameter._no_weight_decay = True  # type: ignore[attr-defined]
-            if not name.startswith(("C", "D")):
-                parameter._optim = {"weight_decay": 0.0}  # type: ignore[attr-defined]
-        self.to(device=device, dtype=dtype)
 
     @abstractmethod
     def eigenvalues(self, p: Any) -> Complex[Tensor, " n"]:
@@ -133,39 +115,9 @@ class DiagonalSystem(nn.Module, ABC):
         wanted = nn.functional.pad(torch.diag(D.diagonal()), (0, 0, 0, len(C) - self.d_model))
         require(torch.equal(D, wanted), "got a D with entries off its diagonal, wanted feedthrough only", ShapeError)
         values = self._placed(poles, B, C) | {"D": D.diagonal().clone()}
-        for name, value in values.items():
-            old = self.get_parameter(name)
-            new = nn.Parameter(value.to(old), requires_grad=old.requires_grad)
-            new.__dict__.update(old.__dict__)
-            setattr(self, name, new)
+        self._replace(values)
 
-    @torch.no_grad()
-    def second_moment(
-        self, inputs: Float[Tensor, "batch length H"], lengths: Int[Tensor, " batch"] | None = None
-    ) -> Float[Tensor, "2n 2n"]:
-        r"""Return $E[\xi \xi^T]$ over the batch and time, in double precision, from a state at rest.
-
-        Both directions of a bidirectional layer are averaged. The states are never held all at once.
-
-        Parameters
-        ----------
-        inputs
-            Sequences, padded on the right if they have `lengths`.
-        lengths
-            How many steps of each are real.
-
-        Raises
-        ------
-        ShapeError
-            If the inputs do not fit the layer, or there is nothing to average over.
-        """
-        wanted = f"(batch, length, {self.d_model}) with at least one step"
-        require(
-            inputs.ndim == 3 and inputs.shape[-1] == self.d_model and inputs.numel() > 0,
-            f"got inputs of shape {tuple(inputs.shape)}, wanted {wanted}",
-            ShapeError,
-        )
-        inputs, _ = right_padded(inputs, lengths, "right")
+    def _second_moment(self, inputs: Tensor, lengths: Tensor | None) -> Tensor:
         steps = torch.full(inputs.shape[:1], inputs.shape[1], device=inputs.device) if lengths is None else lengths
         eigenvalues, B, _ = self._modes(self._double())
         unread, moments = B.new_empty(0, self.d_state), self.new_moments()
@@ -217,15 +169,6 @@ class DiagonalSystem(nn.Module, ABC):
         """Return λ, B and C of the recurrence."""
         B, C = self.unpack(p)
         return self.eigenvalues(p), self.input_scale(p)[:, None] * B, self.GAIN * C
-
-    def _raised(self) -> Any:
-        """Return what the parameters are read from: a recurrence in half precision would be of no use."""
-        if self.D.dtype not in (torch.float16, torch.bfloat16):
-            return self
-        return SimpleNamespace(**{name: value.float() for name, value in self.named_parameters()})
-
-    def _double(self) -> SimpleNamespace:
-        return SimpleNamespace(**{name: value.detach().double() for name, value in self.named_parameters()})
 
 
 def _tiles(inputs: Tensor, steps: Tensor, n: int) -> Iterator[tuple[tuple[Tensor, ...], list[Tensor]]]:

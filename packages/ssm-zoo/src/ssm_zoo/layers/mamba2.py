@@ -18,7 +18,6 @@ mix_B, C    what makes N rows of B and C of those that the convolution gives, if
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -26,24 +25,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from .._errors import DtypeError, ShapeError, require
+from .._errors import require
 from ..scan import Choice, Implementation, Moments
-from ..scan._operation import installed
-from ..scan.depthwise import causal_conv
 from ..scan.dual import choose_ssd, ssd
-from ..scan.lengths import blank
-from ..streaming import TorchStepper
 from ._gated_norm import GatedRMSNorm
 from ._mamba_state import MambaState
-from .padding import Padding, right_padded
+from .selective import SelectiveLayer, kept, raw_steps, single
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-    from ..streaming import Stepper
 
-
-class Mamba2(nn.Module):
+class Mamba2(SelectiveLayer):
     r"""$H_t = e^{\Delta_t a} H_{t-1} + \Delta_t x_t B_t^T,\; y_t = H_t C_t + D x_t$ per head, between filter and gate.
 
     Maps (batch, length, d_model) to the same shape. The state_dict is that of mamba_ssm and transformers.
@@ -99,13 +92,8 @@ class Mamba2(nn.Module):
     ICML 2024, section 7.
     """
 
-    moments: Moments | None = None
-    """Where forward passes put the second moments of states and adjoint states; see `gather_moments`."""
-
     mix_B: nn.Parameter | None  # noqa: N815
     mix_C: nn.Parameter | None  # noqa: N815
-
-    _fused: Any = None  # the kernel of `step`, made when it is first wanted
 
     def __init__(
         self,
@@ -146,7 +134,6 @@ class Mamba2(nn.Module):
         require(fits, msg)
         low, high = A_init_range
         require(0 < low <= high, f"got A_init_range={A_init_range}, wanted 0 < low <= high")
-        require(0 < dt_min <= dt_max, f"got {dt_min=} and {dt_max=}, wanted 0 < dt_min <= dt_max")
         self.d_model, self.d_conv, self.expand, self.headdim, self.ngroups = d_model, d_conv, expand, headdim, ngroups
         self.d_inner, self.nheads, self.dt_limit, self.D_has_hdim = d_inner, nheads, dt_limit, D_has_hdim
         self.chunk_size, self.scan, self.layer_idx = chunk_size, scan, layer_idx
@@ -156,13 +143,11 @@ class Mamba2(nn.Module):
         self.conv1d = nn.Conv1d(
             channels, channels, d_conv, groups=channels, padding=d_conv - 1, bias=conv_bias, **where
         )
-        dt = torch.exp(torch.empty(nheads, device=device).uniform_(math.log(dt_min), math.log(dt_max)))
-        dt = dt.clamp_min(dt_init_floor)
-        self.dt_bias = _kept(dt + (-torch.expm1(-dt)).log(), dtype)  # the inverse of softplus
-        self.A_log = _kept(torch.empty(nheads, device=device).uniform_(low, high).log(), dtype)
-        self.D = _kept(torch.ones(d_inner if D_has_hdim else nheads, device=device), dtype)
+        self.dt_bias = kept(raw_steps(nheads, dt_min, dt_max, dt_init_floor, device), dtype)
+        self.A_log = kept(torch.empty(nheads, device=device).uniform_(low, high).log(), dtype)
+        self.D = kept(torch.ones(d_inner if D_has_hdim else nheads, device=device), dtype)
         if learnable_init_states:
-            self.init_states = _kept(torch.zeros(nheads, headdim, d_state, device=device), dtype)
+            self.init_states = kept(torch.zeros(nheads, headdim, d_state, device=device), dtype)
         for name in ("mix_B", "mix_C"):
             mix = None if d_unmixed is None else torch.eye(d_state, rows, **where).repeat(ngroups, 1, 1)
             self.register_parameter(name, None if mix is None else nn.Parameter(mix))
@@ -184,82 +169,43 @@ class Mamba2(nn.Module):
     def _rows(self) -> int:
         return (self.conv1d.out_channels - self.d_inner) // (2 * self.ngroups)
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch length d_model"],
-        state: MambaState | None = None,
-        lengths: Int[Tensor, " batch"] | None = None,
-        padding: Padding = "right",
-        return_state: bool = False,
-    ) -> Float[Tensor, "batch length d_model"] | tuple[Float[Tensor, "batch length d_model"], MambaState]:
-        """Return the outputs, and the last state too if `return_state`.
-
-        Parameters
-        ----------
-        x
-            The inputs.
-        state
-            The state before the first step: what the last call returned, or `init_state`, which is what it is if not
-            given.
-        lengths
-            How many steps of each sequence are real; all if it is not given. The others count for nothing, whatever is
-            in them; outputs there are zero, and the last state is the one after the last real step.
-        padding
-            Where the others are, `right` of the real ones or `left`.
-        return_state
-            Return the state after the last step too.
-
-        Raises
-        ------
-        ShapeError, DtypeError, OptionError
-            If the inputs, the state or the lengths do not fit the layer.
-        """
-        x, back = right_padded(self._inputs(x, 3), lengths, padding)
-        state = self._state(state, x.shape[0])
-        z, xBC, dt, conv = self._filtered(x, state.conv, lengths)
-        y, ssm = self._scan(xBC, dt, state.ssm, lengths)
+    def _run(
+        self, x: Tensor, state: MambaState | None, lengths: Tensor | None, *, stateful: bool
+    ) -> tuple[Tensor, MambaState]:
+        del stateful
+        start = self._start(state, x.shape[0])
+        z, xBC, dt = self._split(x)
+        xBC, conv = self._filter(xBC, start.conv, lengths)
+        y, ssm = self._scan(xBC, dt, start.ssm, lengths)
         gate = "reference" if self.scan in ("reference", "torch") else "auto"
         y = self.norm(y, z, gate) if hasattr(self, "norm") else y * silu(z.to(y.dtype))
-        y = self.out_proj(y.to(self.out_proj.weight.dtype))
-        if lengths is not None and self.out_proj.bias is not None:
-            y = blank(y, lengths)
-        return (back(y), MambaState(conv.mT, ssm)) if return_state else back(y)
+        return self._project(y, lengths), MambaState(conv, ssm)
 
     def output_maps(
         self, x: Float[Tensor, "batch length d_model"], lengths: Int[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch length g N"]:
         """Return C of every step and group, for sequences from their beginning whose real steps come first."""
-        x = self._inputs(x, 3)
-        _, xBC, _, _ = self._filtered(x, self.init_state(x.shape[0]).conv, lengths)
+        _, xBC, _ = self._split(self._inputs(x, "batch", "length"))
+        xBC, _ = self._filter(xBC, self._window(x.shape[0]), lengths)
         return self._mixed(xBC[..., -self.ngroups * self._rows :], self.mix_C)
 
-    def _filtered(self, x: Tensor, state: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the gate, what the scan takes, its steps, and the last window of the convolution."""
-        z, xBC, dt = self.in_proj(x).split([self.d_inner, self.conv1d.out_channels, self.nheads], -1)
-        filters, bias = self._single(self.conv1d.weight).squeeze(1), self.conv1d.bias
-        xBC, conv = causal_conv(
-            xBC,
-            filters,
-            None if bias is None else self._single(bias),
-            state.mT,
-            lengths=lengths,
-            implementation=self.scan if self.scan in ("reference", "torch") else "auto",
-        )
-        return z, xBC, dt, conv
+    def _split(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the gate, what the convolution takes, and the raw steps."""
+        return self.in_proj(x).split([self.d_inner, self.conv1d.out_channels, self.nheads], -1)
 
     def _scan(self, xBC: Tensor, dt: Tensor, state: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
         shared = self.ngroups * self._rows
         x, B, C = xBC.split([self.d_inner, shared, shared], -1)
-        D = self._single(self.D)
+        D = single(self.D)
         y, last = ssd(
             x.unflatten(-1, (-1, self.headdim)),
             dt,
-            -self._single(self.A_log).exp(),
+            -single(self.A_log).exp(),
             self._mixed(B, self.mix_B),
             self._mixed(C, self.mix_C),
             D.unflatten(0, (-1, self.headdim)) if self.D_has_hdim else D,
             state,
-            dt_bias=self._single(self.dt_bias),
+            dt_bias=single(self.dt_bias),
             dt_softplus=True,
             dt_limit=self.dt_limit,
             lengths=lengths,
@@ -271,50 +217,19 @@ class Mamba2(nn.Module):
     def _mixed(self, rows: Tensor, mix: Tensor | None) -> Tensor:
         """Return B or C by groups, mixed if they are to be."""
         rows = rows.unflatten(-1, (self.ngroups, -1))
-        return rows if mix is None else torch.einsum("...gn,grn->...gr", rows, self._single(mix))
-
-    def step(
-        self, x_t: Float[Tensor, "batch d_model"], state: MambaState
-    ) -> tuple[Float[Tensor, "batch d_model"], MambaState]:
-        """Return the output of one step and the state after it.
-
-        Without gradients, in single precision on the CPU and with Numba, this is one kernel for the whole layer. See
-        `ssm_zoo.streaming.stepper` for what is faster still.
-        """
-        if not torch.is_grad_enabled() and type(x_t) is Tensor and not torch.compiler.is_compiling():
-            fused = self._fused_step()
-            if fused is not None and fused.fits(x_t, state):
-                return fused(x_t, state)
-        y, state = self(self._inputs(x_t, 2).unsqueeze(1), state, return_state=True)
-        return y.squeeze(1), state
-
-    def make_stepper(self, batch: int = 1) -> Stepper:
-        """Return a frozen copy of the layer that runs step by step; see `ssm_zoo.streaming.stepper`."""
-        layer = copy.deepcopy(self).eval().requires_grad_(False)
-        fused = layer._fused_step()
-        if fused is None:
-            return TorchStepper(layer, batch)
-        return fused.stepper(layer.init_state(batch))
+        return rows if mix is None else torch.einsum("...gn,grn->...gr", rows, single(mix))
 
     def init_state(self, batch: int) -> MambaState:
         """Return the state before the first step: at rest, or what was learned."""
-        dtype = torch.promote_types(self.A_log.dtype, torch.float32)
-        conv = self.A_log.new_zeros(batch, self.conv1d.out_channels, self.d_conv - 1, dtype=dtype)
+        conv = self._window(batch)
         shape = (self.nheads, self.headdim, self.d_state)
         if hasattr(self, "init_states"):
-            return MambaState(conv, self.init_states.to(dtype).expand(batch, *shape).contiguous())
+            return MambaState(conv, self.init_states.to(conv.dtype).expand(batch, *shape).contiguous())
         return MambaState(conv, conv.new_zeros(batch, *shape))
 
     def new_moments(self) -> Moments:
         """Return moments to gather into, of the rows of the states of every group."""
         return Moments((self.ngroups, self.d_state, self.d_state), self.A_log.device)
-
-    def explain(self, batch: int, length: int) -> str:
-        """Return which implementation of the scan such inputs take, and why."""
-        choice = Choice(self.scan, "asked for by `scan`")
-        if self.scan == "auto":
-            choice = choose_ssd(self.A_log.detach()[:, None].expand(batch, length, -1, self.headdim))
-        return f"{type(self).__name__}({self.extra_repr()}), {batch} x {length} steps on {self.D.device}: {choice}"
 
     def extra_repr(self) -> str:
         """Return the sizes, for `print(layer)`."""
@@ -322,44 +237,10 @@ class Mamba2(nn.Module):
         sizes = sizes if self.mix_B is None else f"{sizes}, d_unmixed={self.d_unmixed}"
         return sizes if self.ngroups == 1 else f"{sizes}, ngroups={self.ngroups}"
 
-    def _fused_step(self) -> Any:
-        """Return the kernel of the parameters as they are, or None if there is none for them."""
-        if self.scan not in ("auto", "numba") or not installed("numba"):
-            return None
-        from ._mamba2_step import FusedStep, addresses
+    def _chosen(self, batch: int, length: int) -> Choice:
+        return choose_ssd(self.A_log.detach()[:, None].expand(batch, length, -1, self.headdim))
 
-        if self._fused is None or self._fused.addresses != addresses(self):
-            self._fused = FusedStep(self) if FusedStep.suits(self) else None
-        return self._fused
+    def _kernel(self) -> Any:
+        from ._mamba2_step import Mamba2Step
 
-    def _inputs(self, x: Tensor, axes: int) -> Tensor:
-        """Return the inputs in the precision of the parameters; raise if they do not fit."""
-        shape = ("batch", "length")[: axes - 1]
-        wanted = f"({', '.join(shape)}, {self.d_model})"
-        got = f"got x of shape {tuple(x.shape)}, wanted {wanted}"
-        require(x.ndim == axes and x.shape[-1] == self.d_model, got, ShapeError)
-        dtype = self.in_proj.weight.dtype
-        fits = x.dtype in (dtype, torch.float16, torch.bfloat16)
-        require(fits, f"got x of {x.dtype}, wanted {dtype} as the parameters are, or half precision", DtypeError)
-        return x.to(dtype)
-
-    def _state(self, state: MambaState | None, batch: int) -> MambaState:
-        """Return the state to start from; raise if it does not fit."""
-        wanted = self.init_state(batch)
-        if state is None:
-            return wanted
-        for name, got, like in zip(MambaState._fields, state, wanted, strict=True):
-            msg = f"state.{name} must be {tuple(like.shape)} for {batch} sequences, got {tuple(got.shape)}"
-            require(got.shape == like.shape, msg, ShapeError)
-        return MambaState(*(got.to(like.dtype) for got, like in zip(state, wanted, strict=True)))
-
-    def _single(self, parameter: Tensor) -> Tensor:
-        """Return a parameter in single precision at least."""
-        return parameter.to(torch.promote_types(parameter.dtype, torch.float32))
-
-
-def _kept(value: Tensor, dtype: torch.dtype | None) -> nn.Parameter:
-    """Return a parameter that no weight decay should touch."""
-    parameter = nn.Parameter(value.to(dtype))
-    parameter._no_weight_decay = True  # type: ignore[attr-defined]
-    return parameter
+        return Mamba2Step

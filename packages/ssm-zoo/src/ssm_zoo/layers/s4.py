@@ -184,11 +184,7 @@ class S4(ChannelLayer):
             "B": torch.view_as_real(scaled),
             "D": self.D.new_tensor(system.D[:, 0, 0].tolist()),
         } | {name: torch.view_as_real(c.contiguous()) for name, c in zip(("C", "C2"), C.unbind(1), strict=False)}
-        for name, value in values.items():
-            old = self.get_parameter(name)
-            new = nn.Parameter(value.to(old, copy=True), requires_grad=old.requires_grad)
-            new.__dict__.update(old.__dict__)
-            setattr(self, name, new)
+        self._replace(values)
 
     @torch.no_grad()
     def to_s4d(self, system: StateSpace | None = None) -> S4D:

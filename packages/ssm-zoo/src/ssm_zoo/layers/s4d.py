@@ -30,13 +30,12 @@ from ..scan import Choice
 from ..scan._operation import installed
 from ..scan.channel import channel_scan
 from ..scan.convolution import fft_conv, s4d_kernel
-from ..streaming import Stepper, TorchStepper
 from ._channel_surgery import checked_poles, surgery_of
 from ._s4d_start import Init, expm1, start
 from .channels import ChannelLayer, as_complex, log_uniform
 
 if TYPE_CHECKING:
-    from jaxtyping import Complex, Float
+    from jaxtyping import Complex
 
     from ._surgery import Surgery
 
@@ -83,7 +82,6 @@ class S4D(ChannelLayer):
     """
 
     C: nn.Parameter
-    _fused: Any = None  # the kernel of `step`, made when it is first wanted
 
     def __init__(
         self,
@@ -205,11 +203,7 @@ class S4D(ChannelLayer):
         """
         poles, B, C = checked_poles(self, system)
         D = self.D.new_tensor(system.D[:, 0, 0].tolist())
-        for name, value in (self._placed(poles, B, C) | {"D": D}).items():
-            old = self.get_parameter(name)
-            new = nn.Parameter(value.to(old), requires_grad=old.requires_grad)
-            new.__dict__.update(old.__dict__)
-            setattr(self, name, new)
+        self._replace(self._placed(poles, B, C) | {"D": D})
 
     @torch.no_grad()
     def surgery(self, system: StateSpace, left: Any, right: Any) -> Surgery:
@@ -243,35 +237,9 @@ class S4D(ChannelLayer):
         maps = (C * B.mT / self.input_scale(p)[:, None]).unbind(1)
         return placed | {name: torch.view_as_real(c).clone() for name, c in zip(("C", "C2"), maps, strict=False)}
 
-    def step(
-        self, x_t: Float[Tensor, "batch H"], state: Complex[Tensor, "batch H n"]
-    ) -> tuple[Float[Tensor, "batch H"], Complex[Tensor, "batch H n"]]:
-        """Return the output of one step and the state after it.
-
-        Without gradients, in single precision on the CPU and with Numba, this is one kernel for the whole layer. See
-        `ssm_zoo.streaming.stepper` for what is faster still.
-        """
-        if not torch.is_grad_enabled() and type(x_t) is Tensor and not torch.compiler.is_compiling():
-            fused = self._fused_step()
-            if fused is not None and fused.fits(x_t, state):
-                return fused(self, x_t, state)
-        return super().step(x_t, state)
-
-    def _fused_step(self) -> Any:
-        """Return the kernel of the parameters as they are, or None if there is none for them."""
+    def _fuse(self) -> Any:
         if self.bidirectional or self.scan not in ("auto", "numba", "fft") or not installed("numba"):
             return None
-        from ._channel_step import FusedChannelStep, addresses
+        from ._channel_step import ChannelStep
 
-        if self._fused is None or self._fused.addresses != addresses(self):
-            self._fused = FusedChannelStep(self) if FusedChannelStep.suits(self) else None
-        return self._fused
-
-    def make_stepper(self, batch: int = 1) -> Stepper:
-        """Return a frozen copy of the layer that runs step by step; see `ssm_zoo.streaming.stepper`."""
-        self.init_state(batch)
-        if self._fused_step() is None:
-            return TorchStepper(self, batch)
-        from ._channel_step import ChannelStepper
-
-        return ChannelStepper(self, batch)
+        return ChannelStep(self) if ChannelStep.suits(self) else None
