@@ -119,7 +119,7 @@ def cut_line(cut: Cut) -> str:
     if cut.output_error is not None:
         facts.append(f"output error {100 * cut.output_error:.2g} %")
     if cut.hinf_error is not None:
-        facts.append(f"H∞ error {cut.hinf_error:.2g}" + (f" ≤ {cut.error_bound:.2g}" if cut.error_bound else ""))
+        facts.append(f"H∞ error {_gain(cut)}")
     if cut.loss_before is not None and cut.loss_after is not None:
         facts.append(f"loss {cut.loss_before:.4f} → {cut.loss_after:.4f}")
     return start + ", ".join([*facts, f"{cut.seconds:.2f} s"])
@@ -153,12 +153,11 @@ def reduction_table(cuts: Sequence[Cut]) -> Table:
     table = Table("layer", "states", "output error", "H∞ error", "condition", "loss", "")
     for cut in cuts:
         states = f"{cut.before} → {cut.after}" if cut.status == "cut" else str(cut.before)
-        bound = f" ≤ {cut.error_bound:.2g}" if cut.error_bound is not None else ""
         table.add_row(
             cut.layer,
             states,
             "" if cut.output_error is None else f"{100 * cut.output_error:.2g} %",
-            "" if cut.hinf_error is None else f"{cut.hinf_error:.2g}{bound}",
+            "" if cut.hinf_error is None else _gain(cut),
             "" if cut.condition is None else f"{cut.condition:.2g}",
             "" if cut.loss_after is None else f"{cut.loss_before:.4f} → {cut.loss_after:.4f}",
             "" if cut.status == "cut" else f"{cut.status}: {cut.reason}",
@@ -175,3 +174,8 @@ def inspection_table(reports: Sequence[LayerReport]) -> Table:
         numbers = [one.by_energy[share] for share in energies] + [one.by_error[error] for error in errors]
         table.add_row(one.layer, str(one.d_state), *map(str, numbers))
     return table
+
+
+def _gain(cut: Cut) -> str:
+    """Return the H∞ error, and its bound where there is one."""
+    return f"{cut.hinf_error:.2g}" + ("" if cut.error_bound is None else f" ≤ {cut.error_bound:.2g}")

@@ -147,9 +147,7 @@ def _reduce(
     cuts = reduce_model(model, calibration.batches, selection, method=balance, limits=limits, adapter=adapter)
     console.print(reduction_table(cuts))
     after = _score(opened, calibration)
-    told = " → ".join(
-        f"{value:.2f} {score.unit}".rstrip() if score.unit else f"{value:.4f}" for value in (before, after)
-    )
+    told = " → ".join(score.text(value, more=1) for value in (before, after))
     console.print(f"held-out {score.name}: {told}", highlight=False)
     return cuts
 

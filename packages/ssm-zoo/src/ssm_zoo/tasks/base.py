@@ -46,6 +46,12 @@ class Split(NamedTuple):
         for inputs, labels in zip(self.inputs.split(size), self.labels.split(size), strict=True):
             yield Split(inputs, labels).ready()
 
+    def parted(self, seed: int) -> tuple[Split, Split]:
+        """Return nine tenths to learn from, and the tenth for validation that the seed picks."""
+        order = torch.randperm(len(self.labels), generator=torch.Generator().manual_seed(seed_of(seed)))
+        held_out, kept = order[: len(order) // 10], order[len(order) // 10 :]
+        return Split(self.inputs[kept], self.labels[kept]), Split(self.inputs[held_out], self.labels[held_out])
+
     def to(self, device: torch.device | str) -> Split:
         """Return the same on another device."""
         return Split(self.inputs.to(device), self.labels.to(device))

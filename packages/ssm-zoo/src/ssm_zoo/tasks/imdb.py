@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from .._errors import DataError, require
-from .._seed import seed_of
 from ._cache import fetch
 from .base import Split, Task
 
@@ -65,16 +64,8 @@ def imdb(seed: int = 0, length: int = LONGEST) -> Task:
     packed = folder is not None and (folder / "index.npz").is_file()
     reviews = _packed(folder) if packed and folder else _archived(fetch(FOLDER, ARCHIVE, SHA256, MIRRORS))
     known, test = (_split(*reviews[name], length) for name in ("train", "test"))
-    order = torch.randperm(len(known.labels), generator=torch.Generator().manual_seed(seed_of(seed)))
-    held_out, kept = order[: len(order) // 10], order[len(order) // 10 :]
-    return Task(
-        "imdb",
-        ("negative", "positive"),
-        train=Split(known.inputs[kept], known.labels[kept]),
-        test=test,
-        validation=Split(known.inputs[held_out], known.labels[held_out]),
-        vocab_size=256,
-    )
+    train, validation = known.parted(seed)
+    return Task("imdb", ("negative", "positive"), train, test, validation, vocab_size=256)
 
 
 def _packed(folder: Path) -> dict[str, tuple[list[bytes], list[int]]]:

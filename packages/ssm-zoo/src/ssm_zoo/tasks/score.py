@@ -34,9 +34,9 @@ class Score:
         value = figures[prefix + self.field]
         return None if value is None else self.factor * value
 
-    def text(self, value: float) -> str:
-        """Return the value as people read it, without the name."""
-        return f"{value:.1f} {self.unit}" if self.unit else f"{value:.3f}"
+    def text(self, value: float, more: int = 0) -> str:
+        """Return the value as people read it, without the name; with more digits where it is a final one."""
+        return f"{value:.{1 + more}f} {self.unit}" if self.unit else f"{value:.{3 + more}f}"
 
 
 ACCURACY = Score("accuracy", "%", "accuracy", 100.0)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from .._errors import DataError
-from .._seed import seed_of
 from ._cache import fetch
 from .base import Split, Task
 
@@ -49,15 +48,9 @@ def smnist(seed: int = 0) -> Task:
         _read_idx(fetch("mnist", file, sha256, MIRRORS)) for file, sha256 in FILES.items()
     )
     known = Split(_sequences(images), torch.from_numpy(labels).long())
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed_of(seed)))
-    held_out, kept = order[: len(order) // 10], order[len(order) // 10 :]
-    return Task(
-        "smnist",
-        tuple(str(k) for k in range(10)),
-        train=Split(known.inputs[kept], known.labels[kept]),
-        test=Split(_sequences(test_images), torch.from_numpy(test_labels).long()),
-        validation=Split(known.inputs[held_out], known.labels[held_out]),
-    )
+    train, validation = known.parted(seed)
+    test = Split(_sequences(test_images), torch.from_numpy(test_labels).long())
+    return Task("smnist", tuple(str(k) for k in range(10)), train, test, validation)
 
 
 def _sequences(images: np.ndarray) -> torch.Tensor:
