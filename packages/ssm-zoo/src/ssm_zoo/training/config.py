@@ -78,7 +78,7 @@ class TrainConfig:
     Raises
     ------
     OptionError
-        If a value is outside its range, or if energy and order contradict each other.
+        If a value is outside its range, or if not exactly one of energy, order and budget is given.
     """
 
     task: str = "digits"

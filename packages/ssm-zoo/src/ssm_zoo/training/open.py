@@ -6,15 +6,12 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from .._errors import OptionError, RunError, UnsupportedError, require
 from ..checkpoints import load_checkpoint, save_checkpoint
 from ..models import LanguageModel, SequenceClassifier, SequenceRegressor
 from ..models.pretrained import KEY
-
-if TYPE_CHECKING:
-    pass
 
 Format: TypeAlias = Literal["own", "hf", "mamba_ssm"]
 """Of a folder with a model: that of `save_pretrained`, of Transformers, of mamba_ssm."""
@@ -44,11 +41,6 @@ class Opened:
     folder: Path
     format: Format
     config: dict[str, Any] | None = None
-
-    @property
-    def one_size(self) -> bool:
-        """Whether the format holds one state size for all layers, and no mixing of Mamba-2's B and C."""
-        return self.format != "own"
 
 
 def open_model(folder: str | Path) -> Opened:

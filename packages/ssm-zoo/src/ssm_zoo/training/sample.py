@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import codecs
 import unicodedata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .._errors import OptionError, RunError, require
 from ..models import LanguageModel
+from .open import open_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ..tasks import Text
 
@@ -31,18 +32,16 @@ def sample(model: LanguageModel, task: Text, seed: int) -> str:
 
 
 def byte_model(folder: str | Path) -> LanguageModel:
-    """Return the byte-level language model of a run, or of a folder that `save_pretrained` wrote.
+    """Return the byte-level language model of a run, or of any other folder that `open_model` reads.
 
     Raises
     ------
     RunError
         If there is no such model; that of a run is there when the run is finished.
     """
-    folder = Path(folder)
-    if (folder / "metrics.jsonl").exists() and not (folder / "model").exists():
-        message = f"{folder} holds a run that is not finished; give the command that started it again"
-        raise RunError(message)
-    model = LanguageModel.from_pretrained(folder / "model" if (folder / "model").exists() else folder)
+    model = open_model(folder).model
+    kind = type(model).__name__
+    require(isinstance(model, LanguageModel), f"{folder} holds a {kind}, wanted a LanguageModel", RunError)
     size = model.config.vocab_size
     require(size == 256, f"{folder} holds a model of {size} tokens, wanted one of 256 bytes", RunError)
     return model
