@@ -93,3 +93,20 @@ class Limits:
         if bound is not None and error is not None and not error <= bound * (1 + 1e-6):
             return f"H∞ error is {error:.3g}, more than its bound {bound:.3g}"
         return None
+
+    def loss_refusal(self, before: float | None, after: float | None) -> str | None:
+        """Say why the loss speaks against the cuts that it was measured around, or None if it does not.
+
+        Parameters
+        ----------
+        before, after
+            None if it was not measured.
+        """
+        if before is None or after is None:
+            return None
+        if not math.isfinite(after):
+            return f"the loss became {after} (it was {before:.4g}): all layers were put back"
+        if after - before > self.loss_increase * abs(before):
+            limit = f"more than {self.loss_increase:.3g} of it"
+            return f"the loss rose from {before:.4g} to {after:.4g}, {limit}: all layers were put back"
+        return None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -15,10 +13,11 @@ from .._errors import OptionError, ReductionError
 from .adapters import Adapter, adapter_for, is_reducible
 from .analysis import Finding, Pending, analyse, naming
 from .certificate import Limits
+from .decision import decide
 from .distributed import Ranks, rewrap
 from .evidence import Evidence, Listener
 from .followers import follow, followed, unwrap
-from .ledger import Cut, Status, spent
+from .ledger import Cut, spent
 from .methods import method_named
 from .moments import Moments
 from .schedule import Schedule, schedule_of
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
     from .balancing import Method
-    from .proposal import Proposal
     from .selection import HowMany
 
 
@@ -64,7 +62,6 @@ class InTrainingReducer:
     delay
         Steps between a measurement and its cut, in which a thread works it out while training goes on. The cut projects
         the parameters of its own moment. 0 works it out at once.
-
     moments
         What becomes of the optimiser's moments of resized parameters: `ssm_zoo.reduction.Moments`.
     adapter
@@ -196,8 +193,7 @@ class InTrainingReducer:
         ReductionError, UnsupportedError
             See `step`.
         """
-        findings = analyse(self.adapters, evidence, self.method, self.selection, each=self._ranks.each)
-        cuts = self._reduce(findings, evidence, self.steps, loss)
+        cuts = self._at_once(evidence, loss)
         self.ledger += cuts
         return cuts
 
@@ -228,11 +224,14 @@ class InTrainingReducer:
         """Reduce, or start the thread that works it out."""
         evidence = self._evidence()
         if not self.delay:
-            findings = analyse(self.adapters, evidence, self.method, self.selection, each=self._ranks.each)
-            return self._reduce(findings, evidence, self.steps, loss)
+            return self._at_once(evidence, loss)
         if self._pending is None:  # one at a time: a cut that falls due meanwhile is left out
             self._pending = Pending(self.adapters, evidence, self.steps, self.method, self.selection)
         return []
+
+    def _at_once(self, evidence: Mapping[str, Evidence], loss: Callable[[], float] | None) -> list[Cut]:
+        findings = analyse(self.adapters, evidence, self.method, self.selection, each=self._ranks.each)
+        return self._reduce(findings, evidence, self.steps, loss)
 
     def _reduce(
         self,
@@ -252,7 +251,7 @@ class InTrainingReducer:
         except BaseException:
             undo()
             raise
-        reason = self._too_much(before, after)
+        reason = self.limits.loss_refusal(before, after)
         if reason:
             undo()
             for name in operations:
@@ -273,7 +272,8 @@ class InTrainingReducer:
 
         def work(name: str) -> tuple[Cut, list[Operation] | None]:
             with naming(name):
-                cut, proposal = self._proposal(name, findings[name], evidence[name], measured)
+                kept, already = self._kept(name, findings[name], measured), spent(self.ledger, name)
+                cut, proposal = decide(kept, self.adapters[name], findings[name], evidence[name], self.limits, already)
             if proposal is None:
                 return cut, None
             surgery = proposal.surgery
@@ -287,39 +287,20 @@ class InTrainingReducer:
     def _places(self, name: str, operations: list[Operation]) -> list[tuple[nn.Module, Operation]]:
         return list(zip([self.adapters[name].layer, *self._followers[name]], operations, strict=True))
 
-    def _proposal(self, name: str, finding: Finding, evidence: Evidence, measured: int) -> tuple[Cut, Proposal | None]:
-        start, adapter = time.perf_counter(), self.adapters[name]
-        status: Status = "kept"
-        proposal = None
-        if finding.slots <= (1 - self.limits.least_saving) * adapter.d_state:
-            proposal = adapter.propose(finding.plan, finding.slots, evidence)
-        refusal = None
-        if proposal is not None:
-            refusal = self.limits.refusal(proposal.certificate, spent(self.ledger, name))
-            status = "refused" if refusal else "cut"
-        cut = Cut(
+    def _kept(self, name: str, finding: Finding, measured: int) -> Cut:
+        """Return the account of a layer that stays as it is."""
+        d_state = self.adapters[name].d_state
+        return Cut(
             step=self.steps,
             layer=name,
-            status=status,
-            reason=refusal or f"{self.selection} asks for {finding.slots} of {adapter.d_state} slots",
-            before=adapter.d_state,
-            after=proposal.slots if proposal is not None and status == "cut" else adapter.d_state,
+            status="kept",
+            reason=f"{self.selection} asks for {finding.slots} of {d_state} slots",
+            before=d_state,
+            after=d_state,
             hsv=finding.plan.values.tolist(),
-            **({} if proposal is None else asdict(proposal.certificate)),
-            seconds=finding.seconds + time.perf_counter() - start,
+            seconds=finding.seconds,
             staleness=self.steps - measured,
         )
-        return cut, proposal if status == "cut" else None
-
-    def _too_much(self, before: float | None, after: float | None) -> str | None:
-        if before is None or after is None:
-            return None
-        if not math.isfinite(after):
-            return f"the loss became {after} (it was {before:.4g}): all layers were put back"
-        if after - before > self.limits.loss_increase * abs(before):
-            limit = f"more than {self.limits.loss_increase:.3g} of it"
-            return f"the loss rose from {before:.4g} to {after:.4g}, {limit}: all layers were put back"
-        return None
 
     def _evidence(self) -> dict[str, Evidence]:
         heard = self._ranks.gather({name: self._listener.heard(name) for name in self.adapters})
