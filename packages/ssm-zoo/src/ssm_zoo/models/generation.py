@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .._errors import OptionError, ShapeError, require
+from .._evaluating import evaluating
 from .readout import without_padding
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _tokens(
     finished = torch.zeros(len(prompt), dtype=torch.bool, device=prompt.device)
     for _ in range(max_new_tokens):
         # Once per token, and not around the loop: whoever takes the tokens has a mode of its own in between.
-        with torch.no_grad(), _Evaluating(model):
+        with torch.no_grad(), evaluating(model):
             logits, state = _first(model, prompt, lengths) if token is None else model.step(token, state)
             drawn = sampling.draw(logits, generator)
         token = drawn if token is None else torch.where(finished, token, drawn)
@@ -112,18 +113,3 @@ def _nucleus(logits: Tensor, top_p: float) -> Tensor:
     likelier = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)  # probability of all tokens before
     dropped = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, order, likelier >= top_p)
     return logits.masked_fill(dropped, -torch.inf)
-
-
-class _Evaluating:
-    """A context in which a model is in evaluation mode."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        self.model, self.training = model, model.training
-
-    def __enter__(self) -> None:
-        if self.training:
-            self.model.eval()
-
-    def __exit__(self, *_: object) -> None:
-        if self.training:
-            self.model.train()

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch.nn.functional import cross_entropy, pad
 
 from .._errors import OptionError, require
+from .._evaluating import evaluating
 from .evidence import Evidence, Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor, nn
 
 Batch: TypeAlias = "Tensor | tuple[Tensor, Tensor] | Mapping[str, Any]"
@@ -52,7 +50,7 @@ def calibrate(
     heard: dict[str, list[Evidence]] = {name: [] for name in layers}
     listener = Listener(layers, lambda: True, None, training=False)
     try:
-        with _evaluating(model), torch.random.fork_rng(devices=[]), torch.enable_grad():
+        with evaluating(model), torch.random.fork_rng(devices=[]), torch.enable_grad():
             for batch in batches:
                 _run(model, batch, loss or default_loss)
                 for name, found in heard.items():
@@ -81,7 +79,7 @@ def default_loss(model: nn.Module, batch: Batch) -> Tensor | None:
 
 def mean_loss(model: nn.Module, batches: Sequence[Batch], loss: Loss | None = None) -> float | None:
     """Return the mean loss over the batches in evaluation mode; None if they have no labels."""
-    with _evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad():
         values = [(loss or default_loss)(model, batch) for batch in batches]
     known = [float(value) for value in values if value is not None]
     return sum(known) / len(known) if len(known) == len(values) else None
@@ -107,17 +105,6 @@ def _run(model: nn.Module, batch: Batch, loss: Loss) -> None:
     learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if value is not None and value.requires_grad:
         torch.autograd.grad(value, learnt, allow_unused=True)  # for the hooks; leaves every .grad alone
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _joined(found: Sequence[Evidence]) -> Evidence:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .._errors import RunError
+from .._evaluating import evaluating
 from .._seed import seed_of
 from ..models import LanguageModel, LanguageModelConfig, SequenceClassifier, param_groups
 from ..tasks import Split, Text
@@ -38,17 +39,14 @@ def evaluate(model: nn.Module, split: Split, batch_size: int | None = None) -> t
 
     Both are over all labels: one of each sequence, or one of each step.
     """
-    training = model.training
-    model.eval()
     device = next(model.parameters()).device
     loss, hits = 0.0, 0
-    with torch.no_grad():
+    with evaluating(model), torch.no_grad():
         for piece in split.pieces(batch_size or max(1, min(250, AT_ONCE // split.inputs.shape[1]))):
             here = piece.to(device)
             mean, right = judge(outputs(model, here), here.labels)
             loss += float(mean) * here.labels.numel()
             hits += right
-    model.train(training)
     return loss / split.labels.numel(), hits / split.labels.numel()
 
 
@@ -171,11 +169,8 @@ class Trainer:
         return self.task.batch(step, self.config.batch_size, self.config.seed).to(self.config.device)
 
     def _batch_loss(self, batch: Split) -> float:
-        self.model.eval()  # the same before and after a cut: no dropout, no change of the running statistics
-        with torch.no_grad():
-            loss = float(judge(outputs(self.model, batch), batch.labels)[0])
-        self.model.train()
-        return loss
+        with evaluating(self.model), torch.no_grad():  # before a cut as after it: no dropout, no running statistics
+            return float(judge(outputs(self.model, batch), batch.labels)[0])
 
     def _check(self, loss: float) -> None:
         if not math.isfinite(loss):
