@@ -13,13 +13,10 @@ import json
 from pathlib import Path
 from tempfile import mkdtemp
 
-import numpy as np
 import torch
-from peers import compressm
 
-from ssm_gramians import Diagonal, StateSpace
 from ssm_zoo.models import SequenceClassifier
-from ssm_zoo.reduction import Activations, WhiteNoise, propose
+from ssm_zoo.reduction import Activations, Published, WhiteNoise, propose
 from ssm_zoo.reduction.surgery import operate
 from ssm_zoo.tasks import load_task
 from ssm_zoo.training import TrainConfig, train
@@ -46,30 +43,15 @@ def activations(model, task):
     return seen
 
 
-def published(layer, inputs, order):
-    """Reduce the complex half in float32, as the published recipe does, and let our own surgery write it back."""
-    del inputs
-    system = layer.system()
-    lam, B, C = (matrix.numpy().astype(np.complex64) for matrix in (system.A.eigenvalues, system.B, 2 * system.C))
-    poles, B, C = (matrix.astype(complex) for matrix in compressm.reduce(lam, B, C, order))
-    reduced = StateSpace(Diagonal(poles, paired=True), B, C / 2, system.D.numpy(), dt=1.0)
-    nothing = np.zeros((2 * layer.d_state, order))  # no optimiser follows
-    return layer.surgery(reduced, nothing, nothing)
+WAYS = {"published": Published(), "white": WhiteNoise(), "activations": Activations()}
 
 
-def balanced(method):
-    """Return our own way to the surgery of one layer, by this method."""
-    return lambda layer, inputs, order: propose(layer, inputs, method, order).surgery
-
-
-WAYS = {"published": published, "white": balanced(WhiteNoise()), "activations": balanced(Activations())}
-
-
-def accuracy_after(model, task, seen, way, order):
+def accuracy_after(model, task, seen, method, order):
     """Return the test accuracy in per cent with every layer cut."""
     model = copy.deepcopy(model)
     layers = [block.layer for block in model.blocks]
-    operate([(layer, way(layer, inputs, order)) for layer, inputs in zip(layers, seen, strict=True)], None)
+    cuts = [propose(layer, inputs, method, order) for layer, inputs in zip(layers, seen, strict=True)]
+    operate([(layer, cut.surgery) for layer, cut in zip(layers, cuts, strict=True)], None)
     return round(100 * evaluate(model, task.test)[1], 1)
 
 
@@ -84,8 +66,8 @@ def main():
     rows = []
     for order in ORDERS:
         found = {
-            name: [accuracy_after(model, task, activations(model, task), way, order) for task, model in cases]
-            for name, way in WAYS.items()
+            name: [accuracy_after(model, task, activations(model, task), method, order) for task, model in cases]
+            for name, method in WAYS.items()
         }
         rows.append({"r": order, **found})
         print(json.dumps(rows[-1]), flush=True)

@@ -17,10 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from peers import compressm
 
 from ssm_zoo.layers import LRU
-from ssm_zoo.reduction import Activations, WhiteNoise, propose
+from ssm_zoo.reduction import Activations, Published, WhiteNoise, adapter_for, propose
 from ssm_zoo.reduction.side_by_side import side_by_side
 
 LAYERS, SEQUENCES, LENGTH = 6, 16, 256
@@ -29,11 +28,8 @@ LAYERS, SEQUENCES, LENGTH = 6, 16, 256
 def published(layers, order):
     """Order analysis and reduction, one layer after the other, as the published trainer calls them."""
     for layer in layers:
-        system = layer.system()
-        lam = system.A.eigenvalues.numpy().astype(np.complex64)
-        B, C = system.B.numpy().astype(np.complex64), (2 * system.C).numpy().astype(np.complex64)
-        compressm.hankel_singular_values(lam, B, C)
-        compressm.reduce(lam, B, C, order)
+        adapter = adapter_for(layer)
+        Published().plan(adapter, None).modes(adapter.system(), order)
 
 
 def ours(layers, inputs, order, method):

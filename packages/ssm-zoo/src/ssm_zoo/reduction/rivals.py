@@ -138,9 +138,7 @@ class Published:
     def plan(self, adapter: Adapter, evidence: Evidence) -> Plan:
         """Return the plan of the recipe."""
         del evidence
-        system = adapter.system()
-        poles = cast(Diagonal, system.A).eigenvalues.astype(np.complex64)
-        B, C = system.B.astype(np.complex64), 2 * system.C.astype(np.complex64)
+        poles, B, C = _single(adapter.system())
         pairs = np.kron(poles, poles.conj()).reshape(len(poles), -1)
         P, Q = (B @ B.conj().T) / (1 - pairs), (C.conj().T @ C) / (1 - pairs.conj())
         with np.errstate(invalid="ignore"):
@@ -162,9 +160,16 @@ class _PublishedPlan:
 
     def modes(self, system: StateSpace, slots: int) -> Modes:
         """Truncate, and make diagonal; as there, nothing is checked."""
+        poles, B, C = _single(system)
         T_inverse = np.linalg.inv(self.T)
-        A = (T_inverse @ np.diag(cast(Diagonal, system.A).eigenvalues) @ self.T)[:slots, :slots]
-        poles, X = scipy.linalg.eig(A)
+        poles, X = scipy.linalg.eig((T_inverse @ np.diag(poles) @ self.T)[:slots, :slots])
         left, right = np.linalg.inv(X) @ T_inverse[:slots], self.T[:, :slots] @ X
-        reduced = StateSpace(Diagonal(poles, paired=True), left @ system.B, system.C @ right, system.D, system.dt)
+        poles, B, C, left, right = (part.astype(complex) for part in (poles, left @ B, C @ right / 2, left, right))
+        reduced = StateSpace(Diagonal(poles, paired=True), B, C, system.D, system.dt)
         return Modes(reduced, *slot_maps(left, right), condition=float(np.linalg.cond(X)))
+
+
+def _single(system: StateSpace) -> tuple[np.ndarray, ...]:
+    """Return poles, B and C of y = Re(C x), of which the recipe forgets the real part, in single precision."""
+    matrices = (cast(Diagonal, system.A).eigenvalues, system.B, 2 * system.C)
+    return tuple(matrix.astype(np.complex64) for matrix in matrices)
