@@ -41,6 +41,16 @@ def real_steps(lengths: Int[Tensor, " batch"], length: int) -> Bool[Tensor, "bat
     return torch.arange(length, device=lengths.device) < lengths[:, None]
 
 
+def counts(x: Shaped[Tensor, "batch length ..."], lengths: Int[Tensor, " batch"] | None) -> Int[Tensor, " batch"]:
+    """Return the number of real steps of each sequence: all, without `lengths`."""
+    return torch.full(x.shape[:1], x.shape[1], device=x.device) if lengths is None else lengths.long().contiguous()
+
+
+def total(x: Shaped[Tensor, "batch length ..."], lengths: Int[Tensor, " batch"] | None) -> int | Tensor:
+    """Return the number of real steps of all sequences."""
+    return x.shape[0] * x.shape[1] if lengths is None else lengths.sum()
+
+
 def blank(x: Shaped[Tensor, "batch length *rest"], lengths: Int[Tensor, " batch"]) -> Shaped[Tensor, "batch ..."]:
     """Return `x` with zeros for padding; neither a NaN in it nor one in its gradient goes through."""
     real = real_steps(lengths, x.shape[1])

@@ -29,9 +29,12 @@ class Shares(NamedTuple):
         lanes = LINE_BYTES // itemsize
         by_sequence = min(batch, pieces)
         by_channel = min(ceil(pieces / by_sequence), ceil(channels / lanes))
-        spans = [(a * lanes, min(b * lanes, channels)) for a, b in _cut(ceil(channels / lanes), by_channel)]
-        return cls(list(product(_cut(batch, by_sequence), spans)), threads)
+        lines = cut(ceil(channels / lanes), by_channel)
+        spans = [(part.start * lanes, min(part.stop * lanes, channels)) for part in lines]
+        sequences = [(part.start, part.stop) for part in cut(batch, by_sequence)]
+        return cls(list(product(sequences, spans)), threads)
 
 
-def _cut(size: int, pieces: int) -> list[Span]:
-    return list(pairwise(size * k // pieces for k in range(pieces + 1)))
+def cut(size: int, pieces: int) -> list[slice]:
+    """Return slices that follow each other, as long as each other or nearly so."""
+    return [slice(a, b) for a, b in pairwise(size * k // pieces for k in range(pieces + 1))]

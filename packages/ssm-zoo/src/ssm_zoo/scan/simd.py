@@ -27,6 +27,9 @@ intrinsic: Any = numba.extending.intrinsic
 kernel: Any = numba.njit(nogil=True, cache=True, error_model="numpy")
 """Compile serial code that may run beside others; NaN and infinity behave as they do in arrays."""
 
+loops: Any = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+"""Compile such code of plain loops, which LLVM may reorder into vectors; NaN and infinity stay visible all the same."""
+
 inlined: Any = numba.njit(forceinline=True, error_model="numpy")
 """Compile code into every kernel that uses it: a call costs more than a line of numbers."""
 

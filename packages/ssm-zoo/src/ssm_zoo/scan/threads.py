@@ -1,4 +1,4 @@
-"""The threads of the scans: how many, and the pool in which they run.
+"""The threads of the scans: how many, the pool in which they run, and the memory that each keeps.
 
 See diagonal/README.md for why Torch's threads and the scan's get in each other's way.
 """
@@ -18,9 +18,12 @@ from ssm_zoo._errors import require
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from torch import Tensor
+
 Result = TypeVar("Result")
 
 _count: int | None = None
+_scratch = threading.local()
 
 
 def scan_threads() -> int:
@@ -55,6 +58,17 @@ def on_threads(work: Callable[..., Result], tasks: Sequence[tuple], threads: int
 
     run = map if threads == 1 or len(tasks) == 1 else _pool(threads).map
     return list(run(guarded, tasks))
+
+
+def scratch(name: str, size: int, like: Tensor) -> Tensor:
+    """Return memory of the calling thread, which keeps it: fresh memory costs a page fault every 4 kB."""
+    key = f"{name} {like.dtype}"
+    held = vars(_scratch).get(key)
+    if held is None or held.numel() < size:
+        with torch.inference_mode(False):  # usable in any mode afterwards
+            held = like.new_empty(size)
+        setattr(_scratch, key, held)
+    return held[:size]
 
 
 @cache

@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import pad
 
 from ssm_zoo.scan.channel.torch import toeplitz
-from ssm_zoo.scan.lengths import reverse_steps, state_after
+from ssm_zoo.scan.lengths import counts, reverse_steps, state_after, total
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,10 +66,9 @@ class Dense(NamedTuple):
 
     def moment(self, inputs: Tensor, carried: Tensor, lengths: Tensor | None) -> Tensor:
         r"""Return $\sum \xi_t \xi_t^T$ over the real steps, with $\xi_1$ = carried $+ B u_1$, in double precision."""
-        length = inputs.shape[1]
-        ends = torch.full(inputs.shape[:1], length, device=inputs.device) if lengths is None else lengths
+        length, ends = inputs.shape[1], counts(inputs, lengths)
         first = carried + self.B * inputs[:, 0, :, None]  # (batch, H, m)
-        total = _outer(first, (ends > 0)[:, None])
+        moment = _outer(first, (ends > 0)[:, None])
         rest = pad(inputs[:, 1:].permute(2, 0, 1), (0, -(length - 1) % _STEPS)).unflatten(-1, (-1, _STEPS))
         squares = self.squares(_STEPS)
         added = rest.flatten(1, 2) @ _doubled(self.B, squares).flip(-1).mT
@@ -80,8 +79,10 @@ class Dense(NamedTuple):
         starts = torch.arange(x.shape[2], device=inputs.device) * _STEPS + 1
         for t in range(_STEPS):  # of all chunks at once
             x = (x.flatten(1, 2) @ self.A.mT).view(x.shape) + rest[..., t, None] * self.B[:, None, None]
-            total = total + _outer(x.permute(1, 2, 0, 3).flatten(0, 1), (starts + t < ends[:, None]).flatten()[:, None])
-        return total
+            moment = moment + _outer(
+                x.permute(1, 2, 0, 3).flatten(0, 1), (starts + t < ends[:, None]).flatten()[:, None]
+            )
+        return moment
 
     def loop(self, inputs: Tensor, D: Tensor, state: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
         """Scan by the definition."""
@@ -132,8 +133,7 @@ def gathered(
     with torch.no_grad():
         carried = (system.A @ torch.cat([state.real, state.imag], -1)[..., None]).squeeze(-1)
         moment = system.moment(inputs, carried, lengths)
-    count = inputs.shape[0] * inputs.shape[1] if lengths is None else int(lengths.sum())
-    moments.add(moment, count)
+    moments.add(moment, total(inputs, lengths))
     return _Gathered.apply(*results, moments.tap, *system, lengths)
 
 

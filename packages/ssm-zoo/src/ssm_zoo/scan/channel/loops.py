@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ssm_zoo.scan.channel.tables import kernel
+from ssm_zoo.scan.simd import loops
 
 _BLOCK = 16  # steps and channels of a block that is turned: 16 lines of the cache on either side
 
 
-@kernel
+@loops
 def gather(sequences, ends, place, channels, tile):
     """Copy sequences, (batch, time, H), into a tile, with zeros at and after each end."""
     h0, b0, k0, count, chunks, steps = place
@@ -31,7 +31,7 @@ def gather(sequences, ends, place, channels, tile):
                 tile[h, row + real : row + steps] = 0
 
 
-@kernel
+@loops
 def scatter(tile, ends, place, channels, sequences):
     """Copy back, with zeros at and after each end: the inverse of `gather`."""
     h0, b0, k0, count, chunks, steps = place
@@ -48,7 +48,7 @@ def scatter(tile, ends, place, channels, sequences):
                 sequences[b0 + b, i, h0 : h0 + channels] = 0
 
 
-@kernel
+@loops
 def advance(checkpoints, inputs, ends, place, eigenvalues, jump, carry, last):
     """Turn what each chunk adds to the state into the state before it, in place; write the states at the ends.
 
@@ -77,7 +77,7 @@ def advance(checkpoints, inputs, ends, place, eigenvalues, jump, carry, last):
                 last[b, h0 + h] = state
 
 
-@kernel
+@loops
 def _walk(state, inputs, eigenvalues, n):
     for u in inputs:
         for j in range(n):
@@ -86,7 +86,7 @@ def _walk(state, inputs, eigenvalues, n):
             state[n + j] = eigenvalues[j] * c + eigenvalues[n + j] * a
 
 
-@kernel
+@loops
 def retreat(
     adjoints, checkpoints, inputs, ends, place, eigenvalues, jump, carry, d_last, d_inputs, d_eigenvalues, d_jump
 ):
@@ -128,7 +128,7 @@ def retreat(
                     adjoint += extra
 
 
-@kernel
+@loops
 def _walk_back(adjoint, state, inputs, eigenvalues, trail, d_inputs, d_eigenvalues):
     n = state.shape[0] // 2
     for i in range(len(inputs)):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ssm_zoo.scan.channel.torch import end_states
-from ssm_zoo.scan.lengths import blank, reverse_steps
+from ssm_zoo.scan.lengths import blank, counts, reverse_steps
 
 if TYPE_CHECKING:
     from jaxtyping import Complex, Float, Int
@@ -71,23 +71,21 @@ def state_moment(
     compiling = torch.compiler.is_compiling()
     if not compiling and bool((eigenvalues.abs() > 1 - _NEXT_TO_THE_CIRCLE).any()):
         return summed(inputs, eigenvalues, b, carried, lengths)
-    counts = torch.full(inputs.shape[:1], inputs.shape[1], device=inputs.device) if lengths is None else lengths
-    h = torch.where(counts[:, None, None] > 0, carried, 0)  # (batch, H, n)
+    ends = counts(inputs, lengths)
+    h = torch.where(ends[:, None, None] > 0, carried, 0)  # (batch, H, n)
     rest = torch.zeros_like(h)
-    last = integer_power(eigenvalues, (counts - 1).clamp_min(0)) * h + b * end_states(
-        inputs, eigenvalues, rest, lengths
-    )
+    last = integer_power(eigenvalues, (ends - 1).clamp_min(0)) * h + b * end_states(inputs, eigenvalues, rest, lengths)
     rho = _autocorrelation(inputs)  # (length, H)
     lagged = eigenvalues * end_states(rho[1:].flip(0)[None], eigenvalues, rest[:1])[0]
     weighed = end_states(reverse_steps(inputs, lengths), eigenvalues, rest, lengths)
     r = (h * weighed).sum(0) + b * lagged  # (H, n)
-    ends = (h.permute(1, 2, 0), (eigenvalues * last).permute(1, 2, 0))  # (H, n, batch)
-    P, N = (_solve(eigenvalues, b, r, rho[0], ends, conj) for conj in (torch.conj, torch.clone))
+    margins = (h.permute(1, 2, 0), (eigenvalues * last).permute(1, 2, 0))  # (H, n, batch)
+    P, N = (_solve(eigenvalues, b, r, rho[0], margins, conj) for conj in (torch.conj, torch.clone))
     return _planes(P, N)
 
 
-def _solve(eigenvalues, b, r, s, ends, conj):
-    h, last = ends
+def _solve(eigenvalues, b, r, s, margins, conj):
+    h, last = margins
     cross = r[:, :, None] * conj(b)[:, None]
     right = h @ conj(h).mT - last @ conj(last).mT + cross + b[:, :, None] * conj(r)[:, None]
     right = right + s[:, None, None] * b[:, :, None] * conj(b)[:, None]

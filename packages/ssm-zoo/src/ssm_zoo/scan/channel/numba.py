@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from functools import reduce
-from itertools import pairwise, product
+from itertools import product
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +13,10 @@ from torch import Tensor
 from ssm_zoo.scan.channel.loops import advance, gather, retreat, scatter
 from ssm_zoo.scan.channel.tables import fill, gradients
 from ssm_zoo.scan.channel.torch import chunk_steps
-from ssm_zoo.scan.threads import on_threads, scan_threads
+from ssm_zoo.scan.lengths import counts
+from ssm_zoo.scan.shares import cut
+from ssm_zoo.scan.simd import LINE_BYTES
+from ssm_zoo.scan.threads import on_threads, scan_threads, scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 _CHANNELS = 16  # of a task: a cache line of the inputs in single precision
 _TILE_ROWS = 512  # chunks at once: 16 channels of them stay in a level-3 cache, and products are long enough
 _WORTH_A_THREAD = 1 << 22  # complex multiply-adds; below it, waking a thread costs more than it saves
-
-_scratch = threading.local()
 
 
 def run(
@@ -110,14 +110,14 @@ class _Call(NamedTuple):
     @classmethod
     def of(cls, inputs, eigenvalues, C, D, lengths):
         (batch, length, H), n = inputs.shape, eigenvalues.shape[1]
-        ends = torch.full((batch,), length) if lengths is None else lengths.to(torch.int64)
+        ends = counts(inputs, lengths)
         threads = max(1, min(scan_threads(), batch * length * H * n // _WORTH_A_THREAD))
         channels, shares = ceil(H / _CHANNELS), 1
         if channels % threads and channels < 4 * threads:
             shares = min(batch, ceil(4 * threads / channels))
-        cuts = list(product(_cut(H, channels), _cut(batch, shares)))
+        cuts = list(product(cut(H, channels), cut(batch, shares)))
         planes = _planes(eigenvalues), _planes(C), D.contiguous()
-        return cls(inputs.contiguous(), ends.contiguous(), *planes, chunk_steps(n), cuts, threads)
+        return cls(inputs.contiguous(), ends, *planes, chunk_steps(n), cuts, threads)
 
     def tiles(self, sequences: slice) -> Iterator[tuple[slice, list[range]]]:
         """Give groups of sequences, each with its spans of chunks in the order of time."""
@@ -192,18 +192,9 @@ def _backward(call, channels, sequences, carry, d_last, d_outputs, checkpoints, 
 
 
 def _tile(name: str, like: Tensor, g: int, size: int) -> Tensor:
-    """Return scratch of the calling thread, which keeps it: fresh memory costs a page fault every 4 kB.
-
-    The channels are kept apart by a cache line more than they need, lest all fall into the same set of the cache.
-    """
-    size += 64 // like.element_size()
-    key = f"{name} {like.dtype}"
-    held = vars(_scratch).get(key)
-    if held is None or held.numel() < g * size:
-        with torch.inference_mode(False):  # usable in any mode afterwards
-            held = like.new_empty(g * size)
-        setattr(_scratch, key, held)
-    return held[: g * size].view(g, size)
+    """Return scratch; channels are a line further apart than they need, lest all fall into one set of the cache."""
+    size += LINE_BYTES // like.element_size()
+    return scratch(name, g * size, like).view(g, size)
 
 
 def _cut_out(tile: Tensor, rows: int, columns: int) -> Tensor:
@@ -214,11 +205,6 @@ def _cut_out(tile: Tensor, rows: int, columns: int) -> Tensor:
 def _checkpoints(inputs: Tensor, eigenvalues: Tensor) -> tuple[int, ...]:
     (batch, length, H), n = inputs.shape, eigenvalues.shape[1]
     return H, batch, -(-length // chunk_steps(n)), 2 * n
-
-
-def _cut(size: int, pieces: int) -> list[slice]:
-    ends = [size * k // pieces for k in range(pieces + 1)]
-    return [slice(a, b) for a, b in pairwise(ends)]
 
 
 def _planes(z: Tensor) -> Tensor:

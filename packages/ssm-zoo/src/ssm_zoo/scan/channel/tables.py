@@ -6,16 +6,12 @@ $K_{ij} = \mathrm{Re}\sum c \lambda^{i-j}$ (lower triangular), $R_i = c \lambda^
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
 import numpy as np
 
-# Contraction and reassociation only: a NaN or an infinity must stay visible in the loss.
-kernel: Any = numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
+from ssm_zoo.scan.simd import loops
 
 
-@kernel
+@loops
 def fill(eigenvalues, C, D, toeplitz, drive, read, jump):
     """Fill the tables of some channels; powers are taken in double precision, so that they do not add their errors.
 
@@ -45,7 +41,7 @@ def fill(eigenvalues, C, D, toeplitz, drive, read, jump):
                 toeplitz[h, i, j] = taps[j - i]
 
 
-@kernel
+@loops
 def _times(w_re, w_im, eigenvalues, n):
     for k in range(n):
         a, b = w_re[k], w_im[k]
@@ -53,7 +49,7 @@ def _times(w_re, w_im, eigenvalues, n):
         w_im[k] = a * eigenvalues[n + k] + b * eigenvalues[k]
 
 
-@kernel
+@loops
 def gradients(eigenvalues, C, d_toeplitz, d_drive, d_read, d_jump, d_eigenvalues, d_C, d_D):
     r"""Add the gradients of eigenvalues, C and D, given those of the tables.
 

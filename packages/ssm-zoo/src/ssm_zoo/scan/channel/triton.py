@@ -13,6 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ssm_zoo.scan.lengths import counts
+
 _STEPS = 32  # of a chunk: what is written down twice is small, and checkpoints are a 32nd of the states
 
 
@@ -29,7 +31,11 @@ def _scan(
     inputs: Tensor, eigenvalues: Tensor, C: Tensor, D: Tensor, state: Tensor, lengths: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     (batch, length, H), n = inputs.shape, eigenvalues.shape[1]
-    inputs, ends, system = inputs.contiguous(), _ends(inputs, lengths), (_planes(eigenvalues), _planes(C))
+    inputs, ends, system = (
+        inputs.contiguous(),
+        counts(inputs, lengths).to(torch.int32),
+        (_planes(eigenvalues), _planes(C)),
+    )
     outputs, last = torch.empty_like(inputs), _planes(state).clone()
     checkpoints = inputs.new_empty(_checkpoints(inputs, eigenvalues))
     _forward[(batch * H,)](
@@ -51,7 +57,11 @@ def _scan_backward(
     lengths: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     (batch, length, H), n = inputs.shape, eigenvalues.shape[1]
-    inputs, ends, system = inputs.contiguous(), _ends(inputs, lengths), (_planes(eigenvalues), _planes(C))
+    inputs, ends, system = (
+        inputs.contiguous(),
+        counts(inputs, lengths).to(torch.int32),
+        (_planes(eigenvalues), _planes(C)),
+    )
     d_inputs, adjoint = torch.empty_like(inputs), _planes(d_last).clone()
     d_eigenvalues, d_C = torch.empty_like(adjoint), torch.empty_like(adjoint)
     d_D, trail = inputs.new_empty(batch, H), inputs.new_empty(batch, H, _STEPS, 2, n)
@@ -178,12 +188,6 @@ def _backward(
 def _checkpoints(inputs: Tensor, eigenvalues: Tensor) -> tuple[int, ...]:
     (batch, length, H), n = inputs.shape, eigenvalues.shape[1]
     return batch, H, -(-length // _STEPS), 2, n
-
-
-def _ends(inputs: Tensor, lengths: Tensor | None) -> Tensor:
-    if lengths is None:
-        return torch.full(inputs.shape[:1], inputs.shape[1], dtype=torch.int32, device=inputs.device)
-    return lengths.to(torch.int32)
 
 
 def _planes(z: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ssm_zoo.scan.depthwise._kernels import backward, forward
+from ssm_zoo.scan.lengths import counts
 from ssm_zoo.scan.rows import Rows, padded
 from ssm_zoo.scan.shares import Shares
 from ssm_zoo.scan.threads import on_threads
@@ -102,8 +103,6 @@ def _like(inputs: Tensor, lengths: Tensor | None) -> Tensor:
 
 
 def _arguments(inputs, weight, bias, state, lengths):
-    batch, length, channels = inputs.shape
-    lengths = torch.full((batch,), length) if lengths is None else lengths.long()
-    bias = weight.new_zeros(channels) if bias is None else bias
+    bias = weight.new_zeros(len(weight)) if bias is None else bias
     flat = (tensor.reshape(-1).numpy() for tensor in (padded(weight.mT), padded(bias), state.detach()))
-    return lengths.numpy(), Rows.of(inputs), *flat
+    return counts(inputs, lengths).numpy(), Rows.of(inputs), *flat

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
-
-# Contraction and reassociation only: a NaN or an infinity must stay visible in the loss.
-kernel: Any = numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+from ssm_zoo.scan.simd import loops
 
 
-@kernel
+@loops
 def advance(states, eigenvalues, before, after, steps, start, reverse):
     """Turn drives into states, up to step `steps[b]` of sequence b; `start` is the first step here. Keep the last."""
     n = states.shape[2] // 2
@@ -29,7 +24,7 @@ def advance(states, eigenvalues, before, after, steps, start, reverse):
                 row_re[j], row_im[j] = next_re, next_im
 
 
-@kernel
+@loops
 def retreat(adjoints, states, eigenvalues, before, carry, d_eigenvalues, steps, start, reverse):
     r"""Run the adjoint $a_t = C^H g_t + \bar λ a_{t+1}$ backwards in place, and add up $\bar x_{t-1} a_t$."""
     n = states.shape[2] // 2
@@ -55,7 +50,7 @@ def retreat(adjoints, states, eigenvalues, before, carry, d_eigenvalues, steps, 
 # D comes as often as it takes to be long, and everything flat: a row of a few features would be all overhead.
 
 
-@kernel
+@loops
 def feed_through(outputs, inputs, D):
     r"""Add $D \odot u$ to the outputs."""
     for start in range(0, len(outputs), len(D)):
@@ -64,7 +59,7 @@ def feed_through(outputs, inputs, D):
             y[j] += D[j] * u[j]
 
 
-@kernel
+@loops
 def feed_back(d_outputs, inputs, d_D):
     r"""Add $\sum g \odot u$ to the gradient of D."""
     for start in range(0, len(inputs), len(d_D)):

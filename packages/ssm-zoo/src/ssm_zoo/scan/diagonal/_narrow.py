@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.nn.functional import pad
 
+from ..lengths import counts
 from ..simd import LINE_BYTES
 from ..threads import on_threads
 from ._narrow_kernels import backward, forward
@@ -85,14 +86,14 @@ class _Call(NamedTuple):
 
     @classmethod
     def of(cls, inputs, eigenvalues, B, C, D, reverse, lengths):
-        (batch, length, m), p = inputs.shape, C.shape[0]
+        (_, length, m), p = inputs.shape, C.shape[0]
         plan = Plan.of(inputs, len(eigenvalues), p, reverse, whole=True)
         lanes, (row, chunk) = LINE_BYTES // inputs.element_size(), _sizes(inputs, len(eigenvalues))
         drive, read = _planes(B.mT, row), _planes(C.conj().resolve_conj(), row)  # (m, row), (p, row)
         drive_back, read_forth = _columns(drive, lanes), _columns(read, lanes)
         D = inputs.new_empty(0) if D is None else D.repeat(chunk + lanes)
         system = tuple(_flat(t) for t in (_planes(eigenvalues, row), drive, drive_back, read_forth, read, D))
-        steps = np.full(batch, length) if lengths is None else lengths.numpy().astype(np.int64)
+        steps = counts(inputs, lengths).numpy()
         sizes = length, chunk, m, p, row, drive_back.shape[1], read_forth.shape[1]
         return cls(plan, inputs.contiguous(), lanes, row, chunk, -(-length // chunk), (system, steps, sizes, reverse))
 

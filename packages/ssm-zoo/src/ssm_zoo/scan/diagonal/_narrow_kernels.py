@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ssm_zoo.scan.dual._products import FULL, START, UNIT, add_product, peek, poke, set_product
-from ssm_zoo.scan.simd import fma, kernel, load, store
+from ssm_zoo.scan.products import FULL, START, UNIT, add_product, peek, poke, set_product
+from ssm_zoo.scan.simd import LINE_BYTES, fma, kernel, load, store
 
 
 @kernel
@@ -66,7 +66,7 @@ def backward(first, last, inputs, d_outputs, d_inputs, checkpoints, adjoint, gra
 @kernel
 def advance(states, inputs, u, m, eigenvalues, drive, checkpoints, before, count, row, reverse):
     """Compute the states of a chunk, and leave the last in the next checkpoint."""
-    half, width = row // 2, 64 // states.itemsize
+    half, width = row // 2, LINE_BYTES // states.itemsize
     if count > 0:
         set_product(states, row, row, inputs, u, m, UNIT, drive, START, row, count, row, m, FULL)
     stride = -row if reverse else row
@@ -92,7 +92,7 @@ def advance(states, inputs, u, m, eigenvalues, drive, checkpoints, before, count
 @kernel
 def retreat(adjoints, states, eigenvalues, adjoint, a, d_eigenvalues, count, row, reverse):
     r"""Run the adjoint $a_t = C^H g_t + \bar λ a_{t+1}$ backwards in place, and add up $\bar x_{t-1} a_t$."""
-    half, width = row // 2, 64 // states.itemsize
+    half, width = row // 2, LINE_BYTES // states.itemsize
     stride = -row if reverse else row
     end = 0 if reverse else (count - 1) * row
     for j in range(0, half, width):
@@ -126,7 +126,7 @@ def add_outer(out, left, a, size, right, b, row, count):
 @kernel
 def deliver(out, o, tile, width, size, count, D, other):
     r"""Copy (count, size) numbers out of whole lines, with $D \odot$ those of `other` added if there is a D."""
-    lanes = 64 // out.itemsize
+    lanes = LINE_BYTES // out.itemsize
     for k in range(count):  # the spare numbers at the end of a row are overwritten by the row after it
         for j in range(0, size, lanes):
             store(tile, k * size + j, load(tile, k * width + j))
@@ -142,7 +142,7 @@ def deliver(out, o, tile, width, size, count, D, other):
 @kernel
 def add_products(out, left, right, start, count):
     """Add left ⊙ right to `out`."""
-    lanes = 64 // out.itemsize
+    lanes = LINE_BYTES // out.itemsize
     whole = count - count % lanes
     for k in range(0, whole, lanes):
         store(out, k, fma(load(left, start + k), load(right, start + k), load(out, k)))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from functools import reduce
+from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
-from ..threads import on_threads
+from ..lengths import counts
+from ..threads import on_threads, scratch
 from ._kernels import advance, feed_back, feed_through, retreat
-from ._tiles import Plan, chunks, scratch
+from ._tiles import Plan, chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -85,9 +87,7 @@ class _Call(NamedTuple):
             )
             for k, part in enumerate(plan.parts)
         ]
-        batch, length, _ = inputs.shape
-        steps = np.full(batch, length) if lengths is None else lengths.numpy().astype(np.int64)
-        return cls(plan, systems, inputs.contiguous(), steps)
+        return cls(plan, systems, inputs.contiguous(), counts(inputs, lengths).numpy())
 
     def views(self, memory: Tensor, batch_axis: int) -> list[Tensor]:
         """Return the parts' shares of what is kept for the backward pass: (steps, batch, 2n) or (batch, steps, 2n)."""
@@ -109,7 +109,7 @@ class _Call(NamedTuple):
 def _forward(call, rows, part, checkpoints, kept, outputs, tap):
     """Fill the outputs, the checkpoints and what is kept, return the sum of second moments."""
     system, plan = call.systems[part], call.plan
-    (tile,) = scratch(1, plan.group * plan.chunk, system.drive)
+    (tile,) = _tiles(1, call, system)
     moment = zero_moment(outputs, tap)
     for group, spans in plan.tiles(rows):
         for k, span in enumerate(spans):
@@ -127,7 +127,7 @@ def _forward(call, rows, part, checkpoints, kept, outputs, tap):
 def _backward(call, rows, part, checkpoints, kept, d_outputs, adjoint, d_inputs, tap):
     """Fill `d_inputs`, turn `adjoint` from the last state's into the first one's, return the other gradients."""
     system, plan = call.systems[part], call.plan
-    tile, twin = scratch(2, plan.group * plan.chunk, system.drive)
+    tile, twin = _tiles(2, call, system)
     d_eigenvalues, d_drive = torch.zeros_like(system.eigenvalues), torch.zeros_like(system.drive)
     d_read, d_tap = torch.zeros_like(system.read.mT), zero_moment(d_outputs, tap)
     d_D = d_outputs.new_empty(0) if system.D is None else torch.zeros_like(system.D)
@@ -159,6 +159,12 @@ def _backward(call, rows, part, checkpoints, kept, d_outputs, adjoint, d_inputs,
                 if system.D is not None:
                     feed_through(*_arrays(d_u.view(-1), g.view(-1), system.D))
     return d_eigenvalues, d_drive, d_read, d_D.view(-1, call.inputs.shape[2]).sum(0), d_tap
+
+
+def _tiles(count, call, system):
+    """Return room for so many tiles, (count, rows, 2n)."""
+    shape = count, call.plan.group * call.plan.chunk, system.drive.shape[1]
+    return scratch("tiles", prod(shape), system.drive).view(shape)
 
 
 def _states(call, system, checkpoints, group, span, tile):

@@ -13,7 +13,7 @@ import numpy as np
 from numba import carray, types
 from numba.extending import intrinsic
 
-from ._kernels import kernel
+from ..simd import loops
 
 
 def _cast(typing_context, address):
@@ -28,12 +28,12 @@ def _cast(typing_context, address):
 _pointer: Any = intrinsic(_cast)
 
 
-@kernel
+@loops
 def _floats(address, rows, columns):
     return carray(_pointer(address), (rows, columns), np.float32)
 
 
-@kernel
+@loops
 def _drive_planes(re, im, u, drive):
     for i in range(re.shape[0]):
         row_re, row_im = re[i], im[i]
@@ -44,7 +44,7 @@ def _drive_planes(re, im, u, drive):
         drive[2 * i], drive[2 * i + 1] = d_re, d_im
 
 
-@kernel
+@loops
 def _drive_interleaved(B, u, drive):
     for i in range(B.shape[0]):
         row = B[i]
@@ -55,7 +55,7 @@ def _drive_interleaved(B, u, drive):
         drive[2 * i], drive[2 * i + 1] = d_re, d_im
 
 
-@kernel
+@loops
 def _read_planes(re, im, x_re, x_im, y):
     for h in range(re.shape[0]):
         row_re, row_im = re[h], im[h]
@@ -65,7 +65,7 @@ def _read_planes(re, im, x_re, x_im, y):
         y[h] = total
 
 
-@kernel
+@loops
 def _read_interleaved(C, conjugate, y):
     for h in range(C.shape[0]):
         row = C[h]
@@ -75,7 +75,7 @@ def _read_interleaved(C, conjugate, y):
         y[h] = total
 
 
-@kernel
+@loops
 def step_arrays(inputs, states, outputs, news, recurrence, seen, poles, matrices, gain, planes):
     """Do the step, `news` may be `states`; return False, and do nothing, if the poles are not those seen before.
 

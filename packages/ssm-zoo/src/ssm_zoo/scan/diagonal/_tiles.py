@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from itertools import pairwise
-from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-
+from ..shares import cut
 from ..threads import scan_threads
 
 if TYPE_CHECKING:
@@ -20,8 +16,6 @@ _TILE_BYTES = 1 << 21  # stays in a level-3 cache; smaller tiles pay more for Py
 _SHARES = 2  # per thread: a core that is busy with something else then takes fewer of them
 _WORTH_A_THREAD = 1 << 22  # complex multiply-adds; below it, waking a thread costs more than it saves
 _NARROWEST = 32  # states; a narrower share leaves the vector units idle
-
-_scratch = threading.local()
 
 
 class Plan(NamedTuple):
@@ -45,9 +39,7 @@ class Plan(NamedTuple):
         shares = min(batch, _SHARES * threads) if threads > 1 else 1
         share = -(-batch // shares)
         group = -(-share // -(-share // max(1, _rows_of_a_tile(inputs, n) // length)))
-        return cls(
-            _cut(n, parts), _cut(batch, shares), group, -(-length // chunks(inputs, n)), length, reverse, threads
-        )
+        return cls(cut(n, parts), cut(batch, shares), group, -(-length // chunks(inputs, n)), length, reverse, threads)
 
     def tiles(self, rows: slice) -> Iterable[tuple[slice, list[slice]]]:
         """Give groups of sequences, each with its spans of time in the order of the scan."""
@@ -63,21 +55,5 @@ def chunks(inputs: Tensor, n: int) -> int:
     return -(-inputs.shape[1] // _rows_of_a_tile(inputs, n))
 
 
-def scratch(count: int, rows: int, like: Tensor) -> Tensor:
-    """Return memory of the calling thread, which keeps it: fresh memory costs a page fault every 4 kB."""
-    shape = (count, rows, like.shape[1])
-    held = vars(_scratch).get(str(like.dtype))
-    if held is None or held.numel() < prod(shape):
-        with torch.inference_mode(False):  # usable in any mode afterwards
-            held = like.new_empty(prod(shape))
-        setattr(_scratch, str(like.dtype), held)
-    return held[: prod(shape)].view(shape)
-
-
 def _rows_of_a_tile(inputs: Tensor, n: int) -> int:
     return max(1, _TILE_BYTES // (max(2 * n, inputs.shape[2]) * inputs.element_size()))
-
-
-def _cut(size: int, pieces: int) -> list[slice]:
-    ends = [size * k // pieces for k in range(pieces + 1)]
-    return [slice(a, b) for a, b in pairwise(ends)]

@@ -13,10 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ssm_zoo.scan.simd import fill, fma, kernel, load, number, store, total
-
-from ._forward import CHUNK, decays, factors, fading, rows_of, triangle, wide
-from ._products import (
+from ssm_zoo.scan.products import (
     BELOW,
     FULL,
     LOWER,
@@ -34,6 +31,9 @@ from ._products import (
     set_product,
     transpose,
 )
+from ssm_zoo.scan.simd import LINE_BYTES, fill, fma, kernel, load, number, store, total
+
+from ._forward import CHUNK, decays, factors, fading, rows_of, triangle, wide
 
 
 @kernel
@@ -127,7 +127,7 @@ def _through_pairs(G, pairs, high, low, steps, mask, strict, K, dG, later, acros
     `later` holds what comes to each j from the rows so far: differences of sums over rows and columns, the usual way,
     would lose digits.
     """
-    width = 64 // G.itemsize
+    width = LINE_BYTES // G.itemsize
     for j in range(0, CHUNK, width):
         store(later, j, number(load(G, 0), 0.0))
     for i in range(rows - 1, -1, -1):
@@ -150,7 +150,7 @@ def _through_pairs(G, pairs, high, low, steps, mask, strict, K, dG, later, acros
 @kernel
 def _row(U, X, Y, at, step, until, since, D, d, dD, to, columns):
     """U becomes dx = dt du + D dy, X what dB takes, Y what dC takes; dD gets its share."""
-    for k in range(0, columns, 64 // U.itemsize):
+    for k in range(0, columns, LINE_BYTES // U.itemsize):
         dy, x = load(Y, at + k), load(X, at + k)
         store(dD, to + k, fma(dy, x, load(dD, to + k)))
         store(U, at + k, fma(fill(step), load(U, at + k), load(D, d + k) * dy))
@@ -160,7 +160,7 @@ def _row(U, X, Y, at, step, until, since, D, d, dD, to, columns):
 
 @kernel
 def _add(out, o, a, a0, columns):
-    for k in range(0, columns, 64 // out.itemsize):
+    for k in range(0, columns, LINE_BYTES // out.itemsize):
         store(out, o + k, load(out, o + k) + load(a, a0 + k))
 
 

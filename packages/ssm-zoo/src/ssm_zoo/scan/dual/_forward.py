@@ -19,9 +19,21 @@ import math
 import numpy as np
 
 from ssm_zoo.scan.elementary import exp2
-from ssm_zoo.scan.simd import fill, fma, kernel, load, store
-
-from ._products import BELOW, FULL, LOWER, START, UNIT, add_product, deliver, fetch, peek, scale, set_product, transpose
+from ssm_zoo.scan.products import (
+    BELOW,
+    FULL,
+    LOWER,
+    START,
+    UNIT,
+    add_product,
+    deliver,
+    fetch,
+    peek,
+    scale,
+    set_product,
+    transpose,
+)
+from ssm_zoo.scan.simd import LINE_BYTES, fill, fma, kernel, load, store
 
 CHUNK = np.int64(48)  # whole blocks of six rows, and whole lines; the matrices of a head fit a level-1 cache
 
@@ -31,14 +43,14 @@ _LOG2E = 1 / math.log(2)
 @kernel
 def wide(count, array):
     """Return a size rounded up to whole lines."""
-    width = 64 // array.itemsize
+    width = LINE_BYTES // array.itemsize
     return (count + width - 1) // width * width
 
 
 @kernel
 def triangle(like, last):
     """Return rows of a line that are one up to column `row + last`, and zero beyond."""
-    width = 64 // like.itemsize
+    width = LINE_BYTES // like.itemsize
     mask = np.zeros(width * width, like.dtype)
     for row in range(width):
         for column in range(min(width, row + last + 1)):
@@ -62,7 +74,7 @@ def decays(dt, at, step_of, A, rows, high, low, steps):
 @kernel
 def factors(high, low, steps, since, until):
     """Fill in 2**s_i, and 2**(s_q - s_j) without dt."""
-    width = 64 // high.itemsize
+    width = LINE_BYTES // high.itemsize
     end_high, end_low = fill(high[CHUNK - 1]), fill(low[CHUNK - 1])
     for j in range(0, CHUNK, width):
         store(since, j, exp2(load(high, j) + load(low, j)))
@@ -77,7 +89,7 @@ def fading(high, low, i, j):
 
 @kernel
 def _mix(G, high, low, steps, mask, M, rows):
-    width = 64 // M.itemsize
+    width = LINE_BYTES // M.itemsize
     for i in range(rows):
         for j in range(0, i + 1, width):
             E = fading(high, low, i, j)
@@ -149,5 +161,5 @@ def forward(
 
 @kernel
 def _add_scaled(out, o, a, a0, factors, f, columns):
-    for k in range(0, columns, 64 // out.itemsize):
+    for k in range(0, columns, LINE_BYTES // out.itemsize):
         store(out, o + k, fma(load(a, a0 + k), load(factors, f + k), load(out, o + k)))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ssm_zoo.scan.rows import padded
+from ssm_zoo.scan.simd import LINE_BYTES
 from ssm_zoo.scan.threads import on_threads, scan_threads
 
 from ._backward import backward
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
 CHUNK = int(_CHUNK)
 _WORTH_A_THREAD = 1 << 22  # multiply-adds; below it, waking a thread costs more than it saves
-_LINE_BYTES = 64
 
 
 def run(
@@ -200,13 +201,10 @@ def _compact(t: Tensor) -> Tensor:
 
 def _filled(D: Tensor | None, x: Tensor) -> Tensor:
     """Return D in whole lines, zero if there is none."""
-    filled = x.new_zeros(x.shape[2], _wide(x.shape[3], x))
-    if D is not None:
-        filled[:, : x.shape[3]] = D
-    return filled
+    return padded(x.new_zeros(x.shape[2:]) if D is None else D)
 
 
 def _wide(count: int, t: Tensor) -> int:
     """Return a size rounded up to whole lines."""
-    width = _LINE_BYTES // t.element_size()
+    width = LINE_BYTES // t.element_size()
     return -(-count // width) * width

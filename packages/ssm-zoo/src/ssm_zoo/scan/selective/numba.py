@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ssm_zoo.scan.elementary import LOG2_E
+from ssm_zoo.scan.lengths import counts
 from ssm_zoo.scan.rows import Rows, padded
 from ssm_zoo.scan.selective._backward import backward
 from ssm_zoo.scan.selective._forward import CHUNK, forward
 from ssm_zoo.scan.shares import Shares
+from ssm_zoo.scan.simd import LINE_BYTES
 from ssm_zoo.scan.threads import on_threads
 
 if TYPE_CHECKING:
@@ -142,7 +144,7 @@ def _shares(u: Tensor, A: Tensor) -> Shares:
 
 
 def _checkpoints(u: Tensor, A: Tensor) -> tuple[int, ...]:
-    lanes = 64 // A.element_size()
+    lanes = LINE_BYTES // A.element_size()
     return u.shape[0], ceil(u.shape[1] / CHUNK), A.shape[1], ceil(u.shape[2] / lanes) * lanes
 
 
@@ -160,8 +162,6 @@ def _flat(tensor: Tensor) -> Any:
 
 
 def _arguments(u, dt, A, B, C, D, z, dt_bias, lengths):
-    batch, length, d = u.shape
-    lengths = torch.full((batch,), length) if lengths is None else lengths.long()
     sequences = [Rows.of(x) for x in (u, dt, u if z is None else z, B, C)]
-    vectors = [padded(u.new_zeros(d) if x is None else x) for x in (D, dt_bias)]
-    return lengths.numpy(), *sequences, *map(_flat, (padded(A.mT * LOG2_E), *vectors))
+    vectors = [padded(u.new_zeros(len(A)) if x is None else x) for x in (D, dt_bias)]
+    return counts(u, lengths).numpy(), *sequences, *map(_flat, (padded(A.mT * LOG2_E), *vectors))

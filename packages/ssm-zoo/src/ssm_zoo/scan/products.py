@@ -1,7 +1,7 @@
 """Products of small matrices in cache, for Numba kernels: faster than a library's, since they skip what is zero.
 
 A matrix is an array, the index of its first number, and its strides, in numbers. Rows of a right factor or a result are
-whole lines (`scan/simd.py`), filled up with anything finite. Six rows of one line are summed up in registers:
+whole lines (`simd.py`), filled up with anything finite. Six rows of one line are summed up in registers:
 twelve of the sixteen that AVX2 has.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba.core import types
 
-from ssm_zoo.scan.simd import fill, fma, intrinsic, kernel, load, number, store, total
+from .simd import LINE_BYTES, fill, fma, intrinsic, kernel, load, number, store, total
 
 FULL, LOWER, UPPER, BELOW = (np.int64(k) for k in range(4))
 """Nothing is known; the left factor is zero beyond the diagonal; before it; the result is not wanted beyond it."""
@@ -44,7 +44,7 @@ def poke(typing, array, index, value):
 @kernel
 def add_product(out, o, o_row, a, a0, a_row, a_col, b, b0, b_row, rows, columns, inner, shape):
     """Add the product of a (rows, inner) and b (inner, columns) to `out`."""
-    width = 64 // out.itemsize
+    width = LINE_BYTES // out.itemsize
     for column in range(0, columns, width):
         row = column - column % 6 if shape == BELOW else 0
         while row < rows:
@@ -125,7 +125,7 @@ def clear(out, o, o_row, rows, columns):
     """Set rows of lines to zero."""
     zero = number(load(out, o), 0.0)
     for row in range(rows):
-        for column in range(0, columns, 64 // out.itemsize):
+        for column in range(0, columns, LINE_BYTES // out.itemsize):
             store(out, o + row * o_row + column, zero)
 
 
@@ -133,14 +133,14 @@ def clear(out, o, o_row, rows, columns):
 def scale(out, o, columns, factor):
     """Multiply one row of lines."""
     line = fill(factor)
-    for column in range(o, o + columns, 64 // out.itemsize):
+    for column in range(o, o + columns, LINE_BYTES // out.itemsize):
         store(out, column, load(out, column) * line)
 
 
 @kernel
 def dot(a, a0, b, b0, columns):
     """Return the sum of a b over one row of lines."""
-    width = 64 // a.itemsize
+    width = LINE_BYTES // a.itemsize
     found = load(a, a0) * load(b, b0)
     for column in range(width, columns, width):
         found = fma(load(a, a0 + column), load(b, b0 + column), found)
@@ -150,7 +150,7 @@ def dot(a, a0, b, b0, columns):
 @kernel
 def fetch(out, o, source, s, count):
     """Copy `count` numbers into whole lines, filled up with zeros."""
-    width = 64 // out.itemsize
+    width = LINE_BYTES // out.itemsize
     whole = count - count % width
     for k in range(0, whole, width):
         store(out, o + k, load(source, s + k))
@@ -164,7 +164,7 @@ def fetch(out, o, source, s, count):
 @kernel
 def deliver(out, o, source, s, count):
     """Copy `count` numbers out of whole lines."""
-    width = 64 // out.itemsize
+    width = LINE_BYTES // out.itemsize
     whole = count - count % width
     for k in range(0, whole, width):
         store(out, o + k, load(source, s + k))
