@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from ssm_zoo._errors import DtypeError, ShapeError
+from ssm_zoo.scan._arguments import REAL, check_dtype, check_shapes, shape
 from ssm_zoo.scan._operation import Choice, Implementation, Operation
 from ssm_zoo.scan.channel.moments import gathered, state_moment, summed
-from ssm_zoo.scan.lengths import blank, check_lengths
+from ssm_zoo.scan.lengths import blank, check_lengths, total
 
 if TYPE_CHECKING:
     from jaxtyping import Complex, Float, Int
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from ssm_zoo.scan.moments import Moments
 
 OPERATION = Operation("channel", ("reference", "torch", "numba", "triton"))
-
-REAL = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 
 
 def channel_scan(
@@ -67,13 +66,13 @@ def channel_scan(
     ------
     ShapeError, DtypeError
         If the arguments do not fit together.
-    OptionError, ImplementationNotAvailableError
+    OptionError, ImplementationNotAvailableError, UnsupportedError
         If there is no such implementation, or it cannot run here.
     """
     inputs, D, state = _check(inputs, eigenvalues, C, D, state, lengths)
     if implementation == "auto":
         implementation = choose_channel_scan(inputs).implementation
-    run = OPERATION.load(implementation)
+    run = OPERATION.load(implementation, inputs)
     if lengths is not None:
         inputs = blank(inputs, lengths)
     with torch.autocast(inputs.device.type, enabled=False):
@@ -98,9 +97,7 @@ def choose_channel_scan(inputs: Float[Tensor, "batch length H"]) -> Choice:
     anything else                          `torch`
     =====================================  =============
     """
-    if inputs.shape[1] == 1:
-        return Choice("reference", "one step is the recurrence itself")
-    return OPERATION.fused(inputs.device)
+    return OPERATION.choose(inputs)
 
 
 def _gather(moments, step, inputs, eigenvalues, state, lengths):
@@ -108,8 +105,7 @@ def _gather(moments, step, inputs, eigenvalues, state, lengths):
         carried, ones = eigenvalues * state, torch.ones_like(eigenvalues)
         double = (z.to(torch.complex128) for z in (eigenvalues, ones, carried))
         moment = step(inputs.double(), *double, lengths)
-    count = inputs.shape[0] * inputs.shape[1] if lengths is None else int(lengths.sum())
-    moments.add(moment, count)
+    moments.add(moment, total(inputs, lengths))
 
 
 def _check(inputs, eigenvalues, C, D, state, lengths):
@@ -118,36 +114,21 @@ def _check(inputs, eigenvalues, C, D, state, lengths):
         msg = f"eigenvalues must be complex64 or complex128, got {eigenvalues.dtype}"
         raise DtypeError(msg)
     real = REAL[eigenvalues.dtype]
-    if inputs.dtype not in {real, torch.float16, torch.bfloat16}:
-        msg = f"inputs must be {real} (or half precision) for {eigenvalues.dtype} eigenvalues, got {inputs.dtype}"
-        raise DtypeError(msg)
+    like = f"eigenvalues are {eigenvalues.dtype}"
+    check_dtype("inputs", inputs, real, like, half=True)
     if inputs.ndim != 3 or eigenvalues.ndim != 2:
         msg = (
-            f"inputs must be (batch, length, H) and eigenvalues (H, n), got {_shape(inputs)} and {_shape(eigenvalues)};"
+            f"inputs must be (batch, length, H) and eigenvalues (H, n), got {shape(inputs)} and {shape(eigenvalues)};"
             " unsqueeze what is missing"
         )
         raise ShapeError(msg)
     (batch, length, H), n = inputs.shape, eigenvalues.shape[1]
     D = inputs.new_zeros(H, dtype=real) if D is None else D
     state = eigenvalues.new_zeros(batch, H, n) if state is None else state
-    complex_ = eigenvalues.dtype
-    wanted = {
-        "eigenvalues": (eigenvalues, (H, n), complex_),
-        "C": (C, (H, n), complex_),
-        "D": (D, (H,), real),
-        "state": (state, (batch, H, n), complex_),
-    }
-    for name, (tensor, shape, dtype) in wanted.items():
-        if tuple(tensor.shape) != shape:
-            msg = f"{name} must be {shape} for inputs {_shape(inputs)} and {n} states, got {_shape(tensor)}"
-            raise ShapeError(msg)
-        if tensor.dtype != dtype:
-            msg = f"{name} must be {dtype} for eigenvalues of {complex_}, got {tensor.dtype}"
-            raise DtypeError(msg)
+    wanted = {"eigenvalues": (eigenvalues, (H, n)), "C": (C, (H, n)), "D": (D, (H,)), "state": (state, (batch, H, n))}
+    check_shapes(wanted, f"inputs {shape(inputs)} and {n} states")
+    for name, (tensor, _) in wanted.items():
+        check_dtype(name, tensor, real if name == "D" else eigenvalues.dtype, like)
     if lengths is not None:
         check_lengths(lengths, batch, length)
     return inputs.to(real), D, state
-
-
-def _shape(tensor: Tensor) -> tuple[int, ...]:
-    return tuple(tensor.shape)

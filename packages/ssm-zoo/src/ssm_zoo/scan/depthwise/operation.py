@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from ssm_zoo._errors import DtypeError, OptionError, ShapeError, require
+from ssm_zoo.scan._arguments import check_dtype, check_shapes, shape
 from ssm_zoo.scan._operation import Choice, Implementation, Operation
 from ssm_zoo.scan.lengths import check_lengths
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
-_OPERATION = Operation("depthwise", ("reference", "torch", "numba"))
+_OPERATION = Operation("depthwise", ("reference", "torch", "numba"), one_step="torch")
 
 
 def causal_conv(
@@ -63,11 +64,9 @@ def causal_conv(
     """
     require(activation in ("silu", None), f"got activation={activation!r}, wanted 'silu' or None", OptionError)
     inputs, state = _check(inputs, weight, bias, state, lengths)
-    if implementation == "auto":
-        implementation = choose_conv(inputs).implementation
-    run = _OPERATION.load(implementation)
+    run = _OPERATION.load(implementation, inputs)
     if 0 in inputs.shape:
-        run = _OPERATION.load("torch")  # kernels need something to work on
+        run = _OPERATION.load("torch", inputs)  # kernels need something to work on
     with torch.autocast(inputs.device.type, enabled=False):
         return run(inputs, weight, bias, state, lengths, activation == "silu")
 
@@ -83,9 +82,7 @@ def choose_conv(inputs: Float[Tensor, "batch length d"]) -> Choice:
     anything else                          `torch`
     =====================================  =============
     """
-    if inputs.shape[1] == 1:
-        return Choice("torch", "one step is one product")
-    return _OPERATION.fused(inputs.device)
+    return _OPERATION.choose(inputs)
 
 
 def _check(inputs, weight, bias, state, lengths):
@@ -95,30 +92,22 @@ def _check(inputs, weight, bias, state, lengths):
         raise DtypeError(msg)
     if inputs.ndim != 3 or weight.ndim != 2 or weight.shape[1] < 1:
         msg = (
-            f"inputs must be (batch, length, d) and weight (d, k), k >= 1, got {_shape(inputs)} and {_shape(weight)};"
+            f"inputs must be (batch, length, d) and weight (d, k), k >= 1, got {shape(inputs)} and {shape(weight)};"
             " squeeze a Conv1d weight of (d, 1, k)"
         )
         raise ShapeError(msg)
     (batch, length, channels), taps = inputs.shape, weight.shape[1]
     if state is None:
         state = weight.new_zeros(batch, taps - 1, channels)
-    wanted = {"weight": (weight, (channels, taps)), "state": (state, (batch, taps - 1, channels))}
-    if bias is not None:
-        wanted["bias"] = (bias, (channels,))
-    for name, (tensor, shape) in wanted.items():
-        if _shape(tensor) != shape:
-            msg = f"{name} must be {shape} for inputs {_shape(inputs)} and {taps} taps, got {_shape(tensor)}"
-            raise ShapeError(msg)
-        if tensor.dtype != weight.dtype:
-            msg = f"{name} must be {weight.dtype} as the weight is, got {tensor.dtype}"
-            raise DtypeError(msg)
-    if inputs.dtype not in {weight.dtype, torch.float16, torch.bfloat16}:
-        msg = f"inputs must be {weight.dtype} (or half precision) as the weight is, got {inputs.dtype}"
-        raise DtypeError(msg)
+    wanted = {
+        "weight": (weight, (channels, taps)),
+        "state": (state, (batch, taps - 1, channels)),
+        "bias": (bias, (channels,)),
+    }
+    check_shapes(wanted, f"inputs {shape(inputs)} and {taps} taps")
+    for name, (tensor, _) in wanted.items():
+        check_dtype(name, tensor, weight.dtype, "the weight is")
+    check_dtype("inputs", inputs, weight.dtype, "the weight is", half=True)
     if lengths is not None:
         check_lengths(lengths, batch, length)
     return inputs.to(weight.dtype), state
-
-
-def _shape(tensor: Tensor) -> tuple[int, ...]:
-    return tuple(tensor.shape)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from ssm_zoo._errors import DtypeError, ShapeError
+from ssm_zoo.scan._arguments import REAL, check_dtype, check_shapes, shape
 from ssm_zoo.scan._operation import Choice, Implementation, Operation
-from ssm_zoo.scan.lengths import blank, check_lengths
+from ssm_zoo.scan.lengths import blank, check_lengths, total
 
 if TYPE_CHECKING:
     from jaxtyping import Complex, Float, Int
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from ssm_zoo.scan.moments import Moments
 
 _OPERATION = Operation("diagonal", ("reference", "torch", "numba", "triton"))
-
-_REAL = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 
 
 def diagonal_scan(
@@ -71,23 +70,21 @@ def diagonal_scan(
     ------
     ShapeError, DtypeError
         If the arguments do not fit together.
-    OptionError, ImplementationNotAvailableError
+    OptionError, ImplementationNotAvailableError, UnsupportedError
         If there is no such implementation, or it cannot run here.
     """
     inputs, state = _check(inputs, eigenvalues, B, C, D, state)
     if lengths is not None:
         check_lengths(lengths, *inputs.shape[:2])
         inputs = blank(inputs, lengths)
-    if implementation == "auto":
-        implementation = choose_scan(inputs).implementation
-    run = _OPERATION.load(implementation)
+    run = _OPERATION.load(implementation, inputs)
     with torch.autocast(inputs.device.type, enabled=False):
         if 0 in inputs.shape[:2]:
             return inputs @ (C @ B).real.mT, state
         tap = None if moments is None else moments.tap
         outputs, last, *moment = run(inputs, eigenvalues, B, C, D, state, reverse, lengths, tap)
     if moments is not None:
-        moments.add(moment[0], inputs.shape[0] * inputs.shape[1] if lengths is None else lengths.sum())
+        moments.add(moment[0], total(inputs, lengths))
     return outputs if lengths is None else blank(outputs, lengths), last
 
 
@@ -103,9 +100,7 @@ def choose_scan(inputs: Float[Tensor, "batch length m"]) -> Choice:
     anything else                          `torch`
     =====================================  =============
     """
-    if inputs.shape[1] == 1:
-        return Choice("reference", "one step is the recurrence itself")
-    return _OPERATION.fused(inputs.device)
+    return _OPERATION.choose(inputs)
 
 
 def available_scans() -> tuple[Implementation, ...]:
@@ -115,12 +110,12 @@ def available_scans() -> tuple[Implementation, ...]:
 
 def _check(inputs, eigenvalues, B, C, D, state):
     """Return the inputs in the precision of the eigenvalues, and a state; raise if anything does not fit."""
-    if eigenvalues.dtype not in _REAL:
+    if eigenvalues.dtype not in REAL:
         msg = f"eigenvalues must be complex64 or complex128, got {eigenvalues.dtype}"
         raise DtypeError(msg)
     if inputs.ndim != 3 or eigenvalues.ndim != 1:
         msg = (
-            f"inputs must be (batch, length, m) and eigenvalues (n,), got {_shape(inputs)} and {_shape(eigenvalues)};"
+            f"inputs must be (batch, length, m) and eigenvalues (n,), got {shape(inputs)} and {shape(eigenvalues)};"
             " unsqueeze what is missing"
         )
         raise ShapeError(msg)
@@ -128,22 +123,12 @@ def _check(inputs, eigenvalues, B, C, D, state):
     if state is None:
         state = eigenvalues.new_zeros(batch, n)
     wanted = {"B": (B, (n, m)), "C": (C, (C.shape[0] if C.ndim else 0, n)), "state": (state, (batch, n))}
-    for name, (tensor, shape) in wanted.items():
-        if tuple(tensor.shape) != shape:
-            msg = f"{name} must be {shape} for inputs {_shape(inputs)} and {n} eigenvalues, got {_shape(tensor)}"
-            raise ShapeError(msg)
-        if tensor.dtype != eigenvalues.dtype:
-            msg = f"{name} must be {eigenvalues.dtype} as the eigenvalues are, got {tensor.dtype}"
-            raise DtypeError(msg)
-    real = _REAL[eigenvalues.dtype]
-    if inputs.dtype not in {real, torch.float16, torch.bfloat16}:
-        msg = f"inputs must be {real} (or half precision) for {eigenvalues.dtype} eigenvalues, got {inputs.dtype}"
-        raise DtypeError(msg)
+    check_shapes(wanted, f"inputs {shape(inputs)} and {n} eigenvalues")
+    for name, (tensor, _) in wanted.items():
+        check_dtype(name, tensor, eigenvalues.dtype, "the eigenvalues are")
+    real = REAL[eigenvalues.dtype]
+    check_dtype("inputs", inputs, real, f"eigenvalues are {eigenvalues.dtype}", half=True)
     if D is not None and (tuple(D.shape) != (m,) or C.shape[0] != m or D.dtype != real):
-        msg = f"D must be ({m},) and {real}, for as many outputs, got {_shape(D)}, {D.dtype} for {C.shape[0]} outputs"
+        msg = f"D must be ({m},) and {real}, for as many outputs, got {shape(D)}, {D.dtype} for {C.shape[0]} outputs"
         raise ShapeError(msg)
     return inputs.to(real), state
-
-
-def _shape(tensor: Tensor) -> tuple[int, ...]:
-    return tuple(tensor.shape)

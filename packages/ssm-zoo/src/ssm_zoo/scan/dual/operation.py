@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import softplus
 
-from ssm_zoo._errors import DtypeError, ShapeError, require
+from ssm_zoo._errors import ShapeError, require
+from ssm_zoo.scan._arguments import check_dtype, check_shapes, shape
 from ssm_zoo.scan._operation import Choice, Implementation, Operation
-from ssm_zoo.scan.lengths import blank, check_lengths
+from ssm_zoo.scan.lengths import blank, check_lengths, total
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from ssm_zoo.scan.moments import Moments
 
 _OPERATION = Operation("dual", ("reference", "torch", "numba", "triton"))
-
-_HALF = (torch.float16, torch.bfloat16)
 
 
 def ssd(
@@ -82,7 +81,7 @@ def ssd(
     ------
     ShapeError, DtypeError
         If the arguments do not fit together.
-    OptionError, ImplementationNotAvailableError
+    OptionError, ImplementationNotAvailableError, UnsupportedError
         If there is no such implementation, the limits are no interval, or it cannot run here.
 
     References
@@ -95,9 +94,7 @@ def ssd(
     require(low <= high, f"got dt_limit={dt_limit}, wanted (low, high) with low <= high")
     if lengths is not None:
         check_lengths(lengths, *x.shape[:2])
-    if implementation == "auto":
-        implementation = choose_ssd(x).implementation
-    run = _OPERATION.load(implementation)
+    run = _OPERATION.load(implementation, x)
     with torch.autocast(x.device.type, enabled=False):
         dt = dt if lengths is None else blank(dt, lengths)  # or the bias would have a gradient of NaN
         dt = dt if dt_bias is None else dt + dt_bias
@@ -108,8 +105,7 @@ def ssd(
         tap = None if moments is None else moments.tap
         outputs, last, *moment = run(x, dt, A, B, C, D, state, lengths, tap)
     if moments is not None:
-        steps = x.shape[0] * x.shape[1] if lengths is None else lengths.sum()
-        moments.add(moment[0], steps * x.shape[2] * x.shape[3] // B.shape[2])
+        moments.add(moment[0], total(x, lengths) * x.shape[2] * x.shape[3] // B.shape[2])
     return outputs, last
 
 
@@ -125,9 +121,7 @@ def choose_ssd(x: Float[Tensor, "batch length h P"]) -> Choice:
     anything else                          `torch`
     =====================================  =============
     """
-    if x.shape[1] == 1:
-        return Choice("reference", "one step is the recurrence itself")
-    return _OPERATION.fused(x.device)
+    return _OPERATION.choose(x)
 
 
 def available_ssd() -> tuple[Implementation, ...]:
@@ -156,17 +150,12 @@ def _check(x, dt, A, B, C, D, state, dt_bias):
         "state": (state, (batch, h, P, N)),
         "dt_bias": (dt_bias, (h,)),
     }
-    for name, (tensor, shape) in wanted.items():
-        if tensor is not None and tuple(tensor.shape) != shape:
-            msg = (
-                f"{name} must be {shape} for x {tuple(x.shape)} and {g} groups of {N} states, got {tuple(tensor.shape)}"
-            )
-            raise ShapeError(msg)
+    check_shapes(wanted, f"x {shape(x)} and {g} groups of {N} states")
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    for name, tensor in {"x": x, **{name: tensor for name, (tensor, _) in wanted.items()}}.items():
-        if tensor is not None and tensor.dtype not in (dtype, *_HALF):
-            msg = f"{name} must be {dtype} (or half precision) as x is {x.dtype}, got {tensor.dtype}"
-            raise DtypeError(msg)
+    like = f"x is {x.dtype}"
+    check_dtype("x", x, dtype, like, half=True)
+    for name, (tensor, _) in wanted.items():
+        check_dtype(name, tensor, dtype, like, half=True)
     state = x.new_zeros(batch, h, P, N, dtype=dtype) if state is None else state
     D = D if D is None or D.ndim == 2 else D[:, None].expand(h, P)
     return tuple(None if tensor is None else tensor.to(dtype) for tensor in (x, dt, A, B, C, D, state, dt_bias))

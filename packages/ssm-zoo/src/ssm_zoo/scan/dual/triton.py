@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 import triton
 from torch import Tensor
 
-from ssm_zoo._errors import UnsupportedError, require
+from ssm_zoo.scan.lengths import counts
 
 from ._triton_kernels import backward_kernel, forward_kernel
 from .torch import run as run_torch
@@ -31,14 +29,10 @@ def run(
     tap: Tensor | None,
 ) -> tuple[Tensor, ...]:
     """Scan forwards; moments, which are rare, are gathered by the implementation in Torch."""
-    wanted = "wanted one on CUDA: take 'auto' (or set TRITON_INTERPRET=1 before the import, to test the kernels)"
-    simulated = os.environ.get("TRITON_INTERPRET") == "1"
-    require(x.is_cuda or simulated, f"got x on {x.device}, {wanted}", UnsupportedError)
     if tap is not None:
         return run_torch(x, dt, A, B, C, D, state, lengths, tap)
     D = x.new_zeros(x.shape[2:]) if D is None else D
-    lengths = torch.full_like(x[:, 0, 0, 0], x.shape[1], dtype=torch.int64) if lengths is None else lengths
-    y, last, _ = _ssd(x, dt, A, B, C, D, state, lengths)
+    y, last, _ = _ssd(x, dt, A, B, C, D, state, counts(x, lengths))
     return y, last
 
 
@@ -48,7 +42,7 @@ def _ssd(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return outputs, the last state and the states before the chunks."""
     (batch, length, h, P), (g, N) = x.shape, B.shape[2:]
-    tensors = [t.contiguous() for t in (x, dt, A, B, C, D, state, lengths.long())]
+    tensors = [t.contiguous() for t in (x, dt, A, B, C, D, state, lengths)]
     y, last = torch.zeros_like(tensors[0]), torch.empty_like(tensors[6])
     checkpoints = x.new_empty(batch, h, triton.cdiv(length, _CHUNK), P, N)
     forward_kernel[batch, h](*tensors, y, last, checkpoints, length, h, g, P, N, *_blocks(P, N))
@@ -76,7 +70,7 @@ def _ssd_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of x, dt, A, B, C, D and the first state."""
     (batch, length, h, P), (g, N) = x.shape, B.shape[2:]
-    tensors = [t.contiguous() for t in (dy, d_last, x, dt, A, B, C, D, lengths.long(), checkpoints)]
+    tensors = [t.contiguous() for t in (dy, d_last, x, dt, A, B, C, D, lengths, checkpoints)]
     dx, ddt, d_state = (torch.zeros_like(tensors[2]), torch.zeros_like(tensors[3]), torch.empty_like(tensors[1]))
     dB, dC = (x.new_zeros(batch, length, h, N) for _ in range(2))  # of every head: summed up in a fixed order below
     dA, dD = x.new_zeros(batch, h), x.new_zeros(batch, h, P)

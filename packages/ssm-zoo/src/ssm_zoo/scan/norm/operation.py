@@ -61,9 +61,6 @@ def gated_norm(
     got = f"{tuple(inputs.shape)}, {tuple(gate.shape)} and {tuple(weight.shape)}"
     require(fits, f"inputs and gate must be (batch, length, d) and weight (d,), got {got}", ShapeError)
     require(groups >= 1 and d % groups == 0, f"got {groups=} for {d} channels, wanted a divisor", ShapeError)
-    if implementation == "auto":
-        choice = _OPERATION.fused(inputs.device).implementation
-        implementation = choice if choice == "numba" and inputs.shape[1] > 1 else "reference"
-    run = _OPERATION.load("reference" if 0 in inputs.shape else implementation)
+    run = _OPERATION.load("reference" if 0 in inputs.shape else implementation, inputs)
     with torch.autocast(inputs.device.type, enabled=False):
         return run(inputs.to(weight.dtype), gate.to(weight.dtype), weight, groups, eps, norm_before_gate)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from ssm_zoo._errors import DtypeError, ShapeError
+from ssm_zoo.scan._arguments import check_dtype, check_shapes, shape
 from ssm_zoo.scan._operation import Choice, Implementation, Operation
-from ssm_zoo.scan.lengths import check_lengths
+from ssm_zoo.scan.lengths import check_lengths, total
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from ssm_zoo.scan.moments import Moments
 
-_OPERATION = Operation("selective", ("reference", "torch", "numba", "triton"))
+_OPERATION = Operation("selective", ("reference", "torch", "numba", "triton"), one_step="torch")
 
 
 def selective_scan(
@@ -77,7 +78,7 @@ def selective_scan(
     ------
     ShapeError, DtypeError
         If the arguments do not fit together.
-    OptionError, ImplementationNotAvailableError
+    OptionError, ImplementationNotAvailableError, UnsupportedError
         If there is no such implementation, or it cannot run here.
 
     References
@@ -88,16 +89,13 @@ def selective_scan(
     if lengths is not None:
         check_lengths(lengths, *u.shape[:2])
     tap = None if moments is None else _tap(moments, A)
-    if implementation == "auto":
-        implementation = choose_selective_scan(u).implementation
-    run = _OPERATION.load(implementation)
+    run = _OPERATION.load(implementation, u)
     if 0 in u.shape or not A.shape[1]:
         run = _nothing  # kernels need something to work on
     with torch.autocast(u.device.type, enabled=False):
         outputs, last, *moment = run(u, dt, A, B, C, state, D, z, dt_bias, dt_softplus, lengths, tap)
     if moments is not None and moment:
-        steps = u.shape[0] * u.shape[1] if lengths is None else lengths.sum()
-        moments.add(moment[0], steps * u.shape[2])
+        moments.add(moment[0], total(u, lengths) * u.shape[2])
     return outputs, last
 
 
@@ -113,9 +111,7 @@ def choose_selective_scan(u: Float[Tensor, "batch length d"]) -> Choice:
     anything else                          `torch`
     =====================================  =============
     """
-    if u.shape[1] == 1:
-        return Choice("torch", "one step is the recurrence itself")
-    return _OPERATION.fused(u.device)
+    return _OPERATION.choose(u)
 
 
 def _check(u, dt, A, B, C, state, D, z, dt_bias):
@@ -124,32 +120,23 @@ def _check(u, dt, A, B, C, state, D, z, dt_bias):
         msg = f"A must be float32 or float64, got {A.dtype}; raise half precision with .float()"
         raise DtypeError(msg)
     if u.ndim != 3 or A.ndim != 2:
-        msg = f"u must be (batch, length, d) and A (d, n), got {_shape(u)} and {_shape(A)}"
+        msg = f"u must be (batch, length, d) and A (d, n), got {shape(u)} and {shape(A)}"
         raise ShapeError(msg)
     (batch, length, d), n = u.shape, A.shape[1]
     state = A.new_zeros(batch, d, n) if state is None else state
     sequences = {"u": (u, (batch, length, d)), "dt": (dt, (batch, length, d)), "z": (z, (batch, length, d))}
     sequences |= {"B": (B, (batch, length, n)), "C": (C, (batch, length, n))}
     others = {"A": (A, (d, n)), "state": (state, (batch, d, n)), "D": (D, (d,)), "dt_bias": (dt_bias, (d,))}
-    for name, (tensor, shape) in (sequences | others).items():
-        if tensor is None:
-            continue
-        if _shape(tensor) != shape:
-            msg = f"{name} must be {shape} for u {_shape(u)} and A {_shape(A)}, got {_shape(tensor)}"
-            raise ShapeError(msg)
-        half = () if name in others else (torch.float16, torch.bfloat16)
-        if tensor.dtype not in (A.dtype, *half):
-            msg = f"{name} must be {A.dtype} as A is{' (or half precision)' if half else ''}, got {tensor.dtype}"
-            raise DtypeError(msg)
+    check_shapes(sequences | others, f"u {shape(u)} and A {shape(A)}")
+    for name, (tensor, _) in (sequences | others).items():
+        check_dtype(name, tensor, A.dtype, "A is", half=name in sequences)
     return tuple(None if x is None else x.to(A.dtype) for x in (u, dt, B, C, z)), state
 
 
 def _tap(moments: Moments, A: Tensor) -> Tensor:
     n = A.shape[1]
-    if _shape(moments.tap) != (n, n):
-        msg = (
-            f"moments must be {(n, n)} for A {_shape(A)}, got {_shape(moments.tap)}; make them with Moments(({n}, {n}))"
-        )
+    if shape(moments.tap) != (n, n):
+        msg = f"moments must be {(n, n)} for A {shape(A)}, got {shape(moments.tap)}; make them with Moments(({n}, {n}))"
         raise ShapeError(msg)
     return moments.tap
 
@@ -158,7 +145,3 @@ def _nothing(u, dt, A, B, C, state, D, z, dt_bias, positive, lengths, tap):
     """Return no steps, or no sequences, and the state handed on; every argument has a gradient, of zeros."""
     rest = sum(x.sum() for x in (u, dt, A, B, C, D, z, dt_bias) if x is not None)
     return u + 0 * rest, state + 0 * rest
-
-
-def _shape(tensor: Tensor) -> tuple[int, ...]:
-    return tuple(tensor.shape)
