@@ -72,6 +72,7 @@ def test_a_comparison_prints_one_table_and_a_verdict(invoke, tmp_path):
     assert (tmp_path / "here" / "summary.png").stat().st_size > 10_000
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_exits_with_130_and_the_same_command_goes_on(quick, monkeypatch):
     show = Display.__call__
 

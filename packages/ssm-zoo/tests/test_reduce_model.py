@@ -10,7 +10,7 @@ from torch import nn
 from ssm_balance import Budget, Energy
 from ssm_zoo import LRU, OptionError, UnsupportedError
 from ssm_zoo.models import ClassifierConfig, LanguageModel, LanguageModelConfig, SequenceClassifier
-from ssm_zoo.reduction import Limits, LossBudget, Slots, Uniform, inspect_model, reduce_model
+from ssm_zoo.reduction import Evidence, Limits, LossBudget, Slots, Uniform, adapter_for, inspect_model, reduce_model
 from ssm_zoo.reduction.calibration import calibrate
 from ssm_zoo.tasks import Split
 
@@ -101,6 +101,28 @@ def test_batches_of_different_lengths_count_real_steps_only():
 
     assert joined.inputs.shape == (8, 30, 4)
     assert joined.lengths.tolist() == [30] * 4 + [20] * 4
+
+
+@pytest.mark.parametrize("padding", ["left", "right"])
+def test_padded_batches_of_different_lengths_are_as_if_they_had_been_padded_together(padding):
+    class Padded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = LRU(3, 6)
+
+        def forward(self, x):
+            return self.layer(x, lengths=torch.full((len(x),), 9), padding=padding)
+
+    model = Padded()
+    batches = [torch.randn(4, 9, 3), torch.randn(4, 14, 3), torch.randn(4, 11, 3)]
+    real = [x[:, -9:] if padding == "left" else x[:, :9] for x in batches]
+
+    evidence = calibrate(model, {"layer": model.layer}, batches)["layer"]
+
+    adapter = adapter_for(model.layer)
+    wanted = adapter.state_moments(Evidence(torch.cat(real)))
+    assert evidence.inputs.shape == (12, 14, 3)
+    torch.testing.assert_close(*map(torch.as_tensor, (adapter.state_moments(evidence), wanted)))
 
 
 def test_keyword_batches_and_a_loss_of_ones_own_are_understood():

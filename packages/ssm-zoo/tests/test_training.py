@@ -180,6 +180,7 @@ def test_a_line_that_was_not_written_to_its_end_is_forgotten(tmp_path):
     assert run.metrics.read_text() == '{"step": 1}\n{"step": 2}\n'
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interruption_waits_for_the_end_of_the_step():
     done = []
 

@@ -37,7 +37,7 @@ def calibrate(
     layers
         Which layers to listen to, by name.
     batches
-        At least one. Sequences of different lengths are filled up at the end.
+        At least one. Sequences of different lengths are filled up on the side of their padding, or else at the end.
     loss
         `default_loss` if None.
 
@@ -108,29 +108,31 @@ def _run(model: nn.Module, batch: Batch, loss: Loss) -> None:
 
 
 def _joined(found: Sequence[Evidence]) -> Evidence:
-    """Put evidence under each other, filled up at the end to the longest."""
+    """Put evidence under each other, each sequence filled up to the longest on the side that its padding is on."""
     steps = [one.inputs.shape[1] for one in found]
-    most = max(steps)
+    most, left = max(steps), any(one.is_left_padded for one in found)
     options = [dict(one.options) for one in found]
-    if min(steps) < most:
+    if min(steps) < most or any("lengths" in one for one in options):
         for one, evidence in zip(options, found, strict=True):
-            full = torch.full((len(evidence.inputs),), evidence.inputs.shape[1])
             if "attention_mask" not in one:
+                full = torch.full((len(evidence.inputs),), evidence.inputs.shape[1])
                 one.setdefault("lengths", full.to(evidence.inputs.device))
+                one["padding"] = "left" if left else "right"
+
+    def together(values: Sequence[Any]) -> Any:
+        if not isinstance(values[0], torch.Tensor):
+            return values[0]
+        return torch.cat([value if value.ndim == 1 else _filled(value, most, left) for value in values])
+
     gradients = [one.gradients for one in found]
     have = all(one is not None for one in gradients)
     return Evidence(
-        torch.cat([_filled(one.inputs, most) for one in found]),
-        torch.cat([_filled(one, most) for one in gradients if one is not None]) if have else None,
-        {name: _together([one.get(name) for one in options], most) for name in options[0]},
+        together([one.inputs for one in found]),
+        together(gradients) if have else None,
+        {name: together([one[name] for one in options]) for name in options[0]},
     )
 
 
-def _together(values: Sequence[Any], steps: int) -> Any:
-    if not isinstance(values[0], torch.Tensor):
-        return values[0]
-    return torch.cat([value if value.ndim == 1 else _filled(value, steps) for value in values])
-
-
-def _filled(value: Tensor, steps: int) -> Tensor:
-    return pad(value, [0, 0] * (value.ndim - 2) + [0, steps - value.shape[1]])
+def _filled(value: Tensor, steps: int, left: bool) -> Tensor:
+    missing = steps - value.shape[1]
+    return pad(value, [0, 0] * (value.ndim - 2) + ([missing, 0] if left else [0, missing]))

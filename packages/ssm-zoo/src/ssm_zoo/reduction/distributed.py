@@ -160,10 +160,7 @@ def refuse_shards(model: nn.Module) -> None:
 def _shortened(part: Evidence, steps: int) -> Evidence:
     length = part.inputs.shape[1]
     options = dict(part.options)
-    left = options.get("padding") == "left" or (
-        "attention_mask" in options and not options["attention_mask"][:, 0].all()
-    )
-    rows = slice(length - steps, None) if left else slice(None, steps)
+    rows = slice(length - steps, None) if part.is_left_padded else slice(None, steps)
 
     def shorter(tensor: Tensor) -> Tensor:
         return tensor[:, rows] if tensor.ndim > 1 and tensor.shape[1] == length else tensor

@@ -39,6 +39,12 @@ class Evidence:
         """Return the number of real steps of each sequence, None if all are."""
         return self.options.get("lengths")
 
+    @property
+    def is_left_padded(self) -> bool:
+        """Say whether the real steps of a sequence come last."""
+        mask = self.options.get("attention_mask")
+        return self.options.get("padding") == "left" or (mask is not None and not bool(mask[:, 0].all()))
+
     def split(self) -> tuple[Evidence, Evidence]:
         """Return what is balanced from, and every fourth sequence, on which the error is measured."""
         count = len(self.inputs)
