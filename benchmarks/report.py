@@ -118,6 +118,8 @@ def draw(machine, tasks, path):
     for y, (_, _, contestants, _) in zip(rows, races, strict=True):
         draw_row(speed, right, y, contestants, looks)
     decorate(speed, right, rows, labels, headings, height)
+    if not right.lines:  # races of speed alone
+        right.remove()
     handles = [plt.Line2D([], [], color=c, marker=m, ls="", ms=7, label=name) for name, (c, m) in looks.items()]
     handles.insert(0, plt.Line2D([], [], color=INK, marker="|", ls="", ms=11, mew=2.5, label="ours"))
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), frameon=False, handletextpad=0.2)
