@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -11,14 +11,13 @@ from torch.nn.functional import linear
 
 from .._errors import DtypeError, ShapeError, require
 from .blocks import Stack
-from .config import StackConfig, sizes_of
+from .config import StackConfig
 from .generation import Sampling, continuations
-from .pretrained import load_model, save_model
+from .pretrained import Pretrained
 from .readout import without_padding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from jaxtyping import Float, Int
     from torch import Tensor
@@ -70,7 +69,7 @@ class LanguageModelConfig(StackConfig):
         return -(-self.vocab_size // self.pad_vocab_size_multiple) * self.pad_vocab_size_multiple
 
 
-class LanguageModel(nn.Module):
+class LanguageModel(Pretrained):
     """logits = norm(blocks(embedding(ids))) Eᵀ, with E the embedding if it is tied, else a matrix of its own.
 
     Parameters
@@ -79,9 +78,10 @@ class LanguageModel(nn.Module):
         The architecture; `model.config` tells it back with the state sizes of this moment.
     """
 
+    CONFIG = LanguageModelConfig
+
     def __init__(self, config: LanguageModelConfig) -> None:
-        super().__init__()
-        self._config = config
+        super().__init__(config)
         self.embedding = nn.Embedding(config.padded_vocab_size, config.d_model)
         self.blocks = Stack(config)
         self.norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
@@ -96,11 +96,6 @@ class LanguageModel(nn.Module):
                 nn.init.normal_(parameter, std=0.02)
             elif name.endswith("out_proj.weight"):
                 parameter.div_(self._config.n_layers**0.5)
-
-    @property
-    def config(self) -> LanguageModelConfig:
-        """The architecture as it is now: layers and state sizes are read from the blocks."""
-        return replace(self._config, **sizes_of(self.blocks, self._config.options))
 
     def forward(
         self,
@@ -229,20 +224,3 @@ class LanguageModel(nn.Module):
         """Return an iterator over the tokens that `generate` returns, each (batch,), computed when asked for."""
         sampling = Sampling(temperature, top_k, top_p, greedy)
         return continuations(self, prompt, max_new_tokens, sampling, stop, lengths, generator)
-
-    def save_pretrained(self, folder: str | Path) -> Path:
-        """Write ``model.safetensors`` and ``config.json`` into `folder`, made if need be; return the folder."""
-        return save_model(self, folder)
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> LanguageModel:
-        """Return the model that `save_pretrained` wrote, in evaluation mode. Nothing in the folder is executed.
-
-        Models of others: `ssm_zoo.checkpoints.load_checkpoint`.
-
-        Raises
-        ------
-        RunError, OptionError
-            See `SequenceClassifier.from_pretrained`.
-        """
-        return load_model(cls, LanguageModelConfig, folder)

@@ -3,54 +3,78 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, ClassVar, Self
 
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from .._errors import OptionError, RunError, require
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    Model = TypeVar("Model", bound=nn.Module)
+from .blocks import Stack
+from .config import StackConfig, sizes_of
 
 KEY = "model"
 """The name of the class in config.json."""
 
 
-def save_model(model: nn.Module, folder: str | Path) -> Path:
-    """Write ``model.safetensors`` and ``config.json`` into `folder`, made if need be; return the folder."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(tensors, folder / "model.safetensors")
-    values = {KEY: type(model).__name__, **asdict(model.config)}  # type: ignore[call-overload]
-    (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    return folder
+class Pretrained(nn.Module):
+    """A model of a stack of blocks that tells what it is, and that saves and loads as a folder.
 
-
-def load_model(kind: type[Model], config: type[Any], folder: str | Path) -> Model:
-    """Return the `kind` of model that `save_model` wrote, in evaluation mode.
-
-    Raises
-    ------
-    RunError
-        If the folder holds no model, or one of another kind.
-    OptionError
-        If its ``config.json`` has names this version does not know.
+    Parameters
+    ----------
+    config
+        The architecture. `model.config` tells it back with the state sizes of this moment, so that a model whose layers
+        were reduced saves and loads like any other.
     """
-    values = read_config(folder)
-    name = values.pop(KEY, kind.__name__)
-    require(name == kind.__name__, f"{folder} holds a {name}, wanted a {kind.__name__}", RunError)
-    unknown = set(values) - {field.name for field in fields(config)}
-    if unknown:
-        message = f"config.json has unknown names: {', '.join(sorted(unknown))}; was it written by a newer version?"
-        raise OptionError(message)
-    model = kind(config(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}))
-    model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
-    return model.eval()
+
+    CONFIG: ClassVar[type[StackConfig]]
+    """The class of its configuration."""
+    blocks: Stack
+
+    def __init__(self, config: StackConfig) -> None:
+        super().__init__()
+        self._config: Any = config
+
+    @property
+    def config(self) -> Any:
+        """The architecture as it is now: layers and state sizes are read from the blocks."""
+        return replace(self._config, **sizes_of(self.blocks, self._config.options))
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write ``model.safetensors`` and ``config.json`` into `folder`, made if need be; return the folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        save_file(tensors, folder / "model.safetensors")
+        values = {KEY: type(self).__name__, **asdict(self.config)}
+        (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        return folder
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Return the model that `save_pretrained` wrote, in evaluation mode. Nothing in the folder is executed.
+
+        Models of others: `ssm_zoo.checkpoints.load_checkpoint`.
+
+        Raises
+        ------
+        RunError
+            If the folder holds no model, or one of another kind.
+        OptionError
+            If its ``config.json`` has names this version does not know.
+        """
+        values = read_config(folder)
+        name = values.pop(KEY, cls.__name__)
+        require(name == cls.__name__, f"{folder} holds a {name}, wanted a {cls.__name__}", RunError)
+        unknown = set(values) - {field.name for field in fields(cls.CONFIG)}
+        if unknown:
+            message = f"config.json has unknown names: {', '.join(sorted(unknown))}; was it written by a newer version?"
+            raise OptionError(message)
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        model = cls(cls.CONFIG(**values))
+        model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
+        return model.eval()
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:

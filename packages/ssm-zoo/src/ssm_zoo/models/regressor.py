@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from .._errors import require
-from .blocks import Stack
-from .config import StackConfig, sizes_of
-from .pretrained import load_model, save_model
-from .readout import PooledState, check_inputs, pool, without_padding
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from jaxtyping import Float, Int
-    from torch import Tensor
+from .config import StackConfig
+from .readout import PooledModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +44,8 @@ class RegressorConfig(StackConfig):
         require(self.readout in ("every", "mean"), f"got readout={self.readout!r}, wanted 'every' or 'mean'")
 
 
-class SequenceRegressor(nn.Module):
-    """outputs = head(blocks(encoder(inputs))), of every step or of their mean.
+class SequenceRegressor(PooledModel):
+    """outputs = head(blocks(encoder(inputs))), (batch, length, d_output), or of the mean over time (batch, d_output).
 
     Parameters
     ----------
@@ -61,78 +53,10 @@ class SequenceRegressor(nn.Module):
         The architecture; `model.config` tells it back with the state sizes of this moment.
     """
 
+    CONFIG = RegressorConfig
+
     def __init__(self, config: RegressorConfig) -> None:
-        super().__init__()
-        self._config = config
-        self.encoder = nn.Linear(config.d_input, config.d_model)
-        self.blocks = Stack(config)
-        self.head = nn.Linear(config.d_model, config.d_output)
+        super().__init__(config, nn.Linear(config.d_input, config.d_model), config.d_output)
 
-    @property
-    def config(self) -> RegressorConfig:
-        """The architecture as it is now: layers and state sizes are read from the blocks."""
-        return replace(self._config, **sizes_of(self.blocks, self._config.options))
-
-    def forward(
-        self,
-        inputs: Float[Tensor, "batch length d_input"],
-        lengths: Int[Tensor, " batch"] | None = None,
-        state: PooledState | None = None,
-        return_state: bool = False,
-    ) -> Any:
-        """Return the outputs, and the state after the last step too if `return_state`.
-
-        Parameters
-        ----------
-        inputs
-            (batch, length, d_input).
-        lengths
-            Steps of each sequence that are real, the rest being padding at its end; the outputs there mean nothing.
-        state, return_state
-            See `SequenceClassifier.forward`.
-
-        Returns
-        -------
-        tensor
-            (batch, length, d_output), or (batch, d_output) if the readout is the mean.
-
-        Raises
-        ------
-        ShapeError
-            If the shapes are not the ones above.
-        """
-        check_inputs(inputs, self._config.d_input)
-        x = self.encoder(without_padding(inputs, lengths))
-        x, layers = self.blocks(x, state and state.layers, lengths, return_state)
-        total, count = pool(x, lengths, state)
-        outputs = self.head(x if self._config.readout == "every" else total / count[:, None])
-        return (outputs, PooledState(layers, total, count)) if return_state else outputs
-
-    def step(
-        self, inputs_t: Float[Tensor, "batch d_input"], state: PooledState
-    ) -> tuple[Float[Tensor, "batch d_output"], PooledState]:
-        """Return the outputs after one step more, and the state after it."""
-        x, layers = self.blocks.step(self.encoder(inputs_t), state.layers)
-        total, count = state.total + x, state.steps + 1
-        outputs = self.head(x if self._config.readout == "every" else total / count[:, None])
-        return outputs, PooledState(layers, total, count)
-
-    def init_state(self, batch: int) -> PooledState:
-        """Return the state before the first step."""
-        total = self.encoder.weight.new_zeros(batch, self._config.d_model)
-        return PooledState(self.blocks.init_state(batch), total, total.new_zeros(batch).long())
-
-    def save_pretrained(self, folder: str | Path) -> Path:
-        """Write ``model.safetensors`` and ``config.json`` into `folder`, made if need be; return the folder."""
-        return save_model(self, folder)
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> SequenceRegressor:
-        """Return the model that `save_pretrained` wrote, in evaluation mode. Nothing in the folder is executed.
-
-        Raises
-        ------
-        RunError, OptionError
-            See `SequenceClassifier.from_pretrained`.
-        """
-        return load_model(cls, RegressorConfig, folder)
+    def _read(self, x: Tensor, mean: Tensor) -> Tensor:
+        return x if self._config.readout == "every" else mean
