@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import linear
 
 from ssm_zoo._errors import OptionError, RunError, ShapeError
 from ssm_zoo.models import Block, ClassifierConfig, SequenceClassifier, param_groups
@@ -137,7 +138,9 @@ def test_a_block_is_its_input_plus_the_gated_layer():
 
     hidden = nn.functional.gelu(block.layer(nn.functional.layer_norm(x, (4,))))
 
-    torch.testing.assert_close(block(x), x + nn.functional.glu(block.gate(hidden), dim=-1))
+    torch.testing.assert_close(
+        block(x), x + nn.functional.glu(linear(hidden, block.gate.weight, block.gate.bias), dim=-1)
+    )
 
 
 def test_only_weights_outside_the_recurrences_decay():

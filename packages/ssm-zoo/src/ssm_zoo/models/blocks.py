@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn.functional import gelu
 
+from ..scan.glu import residual_glu
 from ..scan.lengths import real_steps
 from .config import PLAIN
 from .dropout import Dropout
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
+    from ..scan.noise import Noise
     from .config import StackConfig
 
     States = tuple[Any, ...]
@@ -48,7 +49,7 @@ class Block(nn.Module):
         super().__init__()
         self.norm = _norm(norm, d_model, norm_eps)
         self.layer: Any = layer
-        self.gate = nn.Linear(d_model, 2 * d_model)
+        self.gate = GatedLinear(d_model, 2 * d_model)
         self.dropout = Dropout(dropout)
 
     def forward(
@@ -60,17 +61,23 @@ class Block(nn.Module):
     ) -> Any:
         """Return the block's output, and the layer's last state too if `return_state`."""
         y, last = _mix(self.layer, _normalise(self.norm, x, lengths), state, lengths, return_state)
-        y = x + self._gated(y)
+        y = self.gate(x, y, self.dropout.noise(2, y))
         return (y, last) if return_state else y
 
     def step(self, x_t: Float[Tensor, "batch d_model"], state: Any) -> tuple[Float[Tensor, "batch d_model"], Any]:
         """Return the output of one step and the state after it."""
         y, state = self.layer.step(_normalise(self.norm, x_t[:, None])[:, 0], state)
-        return x_t + self._gated(y), state
+        return self.gate(x_t, y, self.dropout.noise(2, y)), state
 
-    def _gated(self, y: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
-        value, gate = self.gate(self.dropout(gelu(y))).chunk(2, dim=-1)
-        return self.dropout(value * torch.sigmoid(gate))
+
+class GatedLinear(nn.Linear):
+    """x + GLU(GELU(h)): `residual_glu` with its parameters."""
+
+    def forward(  # type: ignore[override]
+        self, x: Float[Tensor, "*batch d"], h: Float[Tensor, "*batch d"], noise: Noise | None = None
+    ) -> Float[Tensor, "*batch d"]:
+        """Return x plus the gated map of h, with two dropouts if there is noise."""
+        return residual_glu(x, h, self.weight, self.bias, noise)
 
 
 class PlainBlock(nn.Module):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
+
+from ..scan.noise import Noise
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -28,14 +29,16 @@ class Dropout(nn.Module):
         super().__init__()
         self.probability = probability
 
+    def noise(self, dropouts: int, x: Float[Tensor, "*shape"]) -> Noise | None:
+        """Return what so many dropouts of the shape of `x` leave out; None if they leave out nothing."""
+        if not self.training or self.probability == 0:
+            return None
+        return Noise.draw(dropouts, x.numel(), round(self.probability * 2**16), x.device)
+
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Return `x` with some elements dropped and the others scaled up; `x` itself in evaluation mode."""
-        if not self.training or self.probability == 0:
-            return x
-        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-(2**63), None)
-        bits = words.view(torch.int16)[: x.numel()].view(x.shape)
-        dropped = round(self.probability * 2**16)
-        return x * ((bits >= dropped - 2**15) * (1 / (1 - dropped / 2**16)))
+        noise = self.noise(1, x)
+        return x if noise is None else noise.drop(0, x)
 
     def extra_repr(self) -> str:
         """Return the probability, for `print(model)`."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from llvmlite import ir
 from numba.core import types
+from scipy.special import erfcx
 
 from .simd import at_least, call, fma, inlined, intrinsic, number, vector
 
@@ -77,6 +78,22 @@ def polynomial(function: Callable, low: float, high: float, degrees: dict) -> An
     return evaluate
 
 
+@intrinsic
+def at_most(typing, x, high):
+    """Return the smaller; a NaN in x stays."""
+
+    def emit(context, builder, signature, args):
+        return builder.select(builder.fcmp_ordered(">", *args), args[1], args[0])
+
+    return x(x, high), emit
+
+
+@intrinsic
+def with_sign(typing, x, sign):
+    """Return |x| with the sign of the other."""
+    return x(x, sign), lambda context, builder, signature, args: call(builder, "copysign", x, args)
+
+
 # The degrees are the lowest that interpolate to rounding error; the tiny number keeps 0 / 0 away.
 _TINY = np.finfo(float).tiny
 _power = polynomial(
@@ -85,6 +102,8 @@ _power = polynomial(
 _artanh = polynomial(
     lambda square: np.arctanh(np.sqrt(square)) / np.sqrt(square), 0.0, 1 / 9, {types.float32: 4, types.float64: 11}
 )
+_TURN = 2.0  # where the fraction (z - 2) / (z + 2), which takes all z >= 0 to [-1, 1), is zero
+_scaled_erfc = polynomial(lambda t: erfcx(_TURN * (1 + t) / (1 - t)), -1.0, 1.0, {types.float32: 9, types.float64: 24})
 
 
 @inlined
@@ -121,3 +140,17 @@ def sigmoid(x):
 def softplus(x):
     """Return log(1 + exp(x))."""
     return at_least(x, number(x, 0.0)) + log1p(exp2(magnitude(x) * number(x, -LOG2_E)))
+
+
+@inlined
+def gaussian(x):
+    r"""Return $\phi(x) \sqrt{2\pi}$ and $\Phi(x)$, density and distribution of a normal variable.
+
+    With z = |x| / √2, Φ(-|x|) = exp(-z²) erfcx(z) / 2; its absolute error is a rounding error of 1.
+    """
+    z = at_most(magnitude(x) * number(x, 0.5**0.5), number(x, 30.0))
+    density = exp(number(x, 0.0) - z * z)
+    turn = number(x, _TURN)
+    tail = density * _scaled_erfc((z - turn) / (z + turn))
+    half = number(x, 0.5)
+    return density, fma(half, with_sign(number(x, 1.0) - tail, x), half)
