@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from .config import TrainConfig
 
 
+_FILES = (
+    "checkpoint.pt",
+    "checkpoint-*.pt",
+    "metrics.jsonl",
+    "cuts.jsonl",
+    "samples.txt",
+    "result.json",
+    "config.json",
+)
+
+
 class RunFolder:
     """config.json, metrics.jsonl, cuts.jsonl, checkpoint.pt, result.json, model/ and plots/ of one run.
 
@@ -41,7 +52,7 @@ class RunFolder:
         self.plots = self.path / "plots"
 
     def claim(self, config: TrainConfig, *, fresh: bool = False) -> None:
-        """Make the folder the one of `config`.
+        """Make the folder the one of `config`, and take away what a kill left half written.
 
         Parameters
         ----------
@@ -69,6 +80,7 @@ class RunFolder:
                     "name another folder, or start afresh"
                 )
                 raise RunError(message)
+        self._delete(".{}.*")
         self._write_json("config.json", wanted)
 
     def append(self, line: dict[str, Any]) -> None:
@@ -154,12 +166,16 @@ class RunFolder:
             temporary.write_text(text, encoding="utf-8")
 
     def _clear(self) -> None:
-        for name in ("config.json", "metrics.jsonl", "cuts.jsonl", "checkpoint.pt", "result.json", "samples.txt"):
-            (self.path / name).unlink(missing_ok=True)
-        for file in self.path.glob(kept_name("*")):
-            file.unlink()
+        """Delete what says that the run is finished first, and last what says whose the rest is: see `claim`."""
+        (self.path / "result.json").unlink(missing_ok=True)
         for folder in (self.model, self.plots):
             shutil.rmtree(folder, ignore_errors=True)
+        self._delete("{}")
+
+    def _delete(self, named: str) -> None:
+        for name in _FILES:
+            for file in self.path.glob(named.format(name)):
+                file.unlink(missing_ok=True)
 
 
 def kept_name(step: int | str) -> str:
