@@ -16,7 +16,17 @@ from .._errors import OptionError, ReductionError, UnsupportedError, require
 from ..display import inspection_table, reduction_table
 from ..layers import Mamba2
 from ..process import keep_freed_memory
-from ..reduction import METHODS, Limits, Mamba2Adapter, Slots, Uniform, adapter_for, inspect_model, reduce_model
+from ..reduction import (
+    METHODS,
+    REFINEMENTS,
+    Limits,
+    Mamba2Adapter,
+    Slots,
+    Uniform,
+    adapter_for,
+    inspect_model,
+    reduce_model,
+)
 from ..training import Opened, calibration_of, evaluate, new_folder, open_model, save_model_as
 from ..training.cutting import check_how_many, check_method, selection_from
 from .app import plain_errors
@@ -96,6 +106,9 @@ def reduce_command(
         int | None, typer.Option(help="State sizes of all layers together.", rich_help_panel=CUTS)
     ] = None,
     balance: Balance = "activations",
+    refinement: Annotated[
+        str | None, typer.Option(help=f"What betters a cut layer: {', '.join(REFINEMENTS)}.", rich_help_panel=CUTS)
+    ] = None,
     max_error: Annotated[
         float, typer.Option(help="Refuse to cut a layer whose output errs more than this.", rich_help_panel=CUTS)
     ] = 0.5,
@@ -128,7 +141,8 @@ def reduce_command(
         data = {"task": task, "text": text, "length": length, "seed": seed}
         calibration = calibration_of(opened, batches=batches, batch_size=batch_size, **data)  # type: ignore[arg-type]
         bounds = Limits(output_error=max_error) if limits else Limits(math.inf, condition=math.inf)
-        cuts = _reduce(console, opened, calibration, selection, balance, bounds, _adapter(form))
+        how: dict[str, Any] = {"method": balance, "refinement": refinement, "limits": bounds, "adapter": _adapter(form)}
+        cuts = _reduce(console, opened, calibration, selection, how)
         _write(opened, folder, form, cuts)
         console.print(f"Model in {folder}, evidence in {folder / 'cuts.jsonl'}", highlight=False, soft_wrap=True)
 
@@ -138,13 +152,11 @@ def _reduce(
     opened: Opened,
     calibration: Calibration,
     selection: HowMany,
-    balance: str,
-    limits: Limits,
-    adapter: Callable[[nn.Module], Adapter],
+    how: dict[str, Any],
 ) -> list[Cut]:
     model, score = opened.model, calibration.score
     before = _score(opened, calibration)
-    cuts = reduce_model(model, calibration.batches, selection, method=balance, limits=limits, adapter=adapter)
+    cuts = reduce_model(model, calibration.batches, selection, **how)
     console.print(reduction_table(cuts))
     after = _score(opened, calibration)
     told = " → ".join(score.text(value, more=1) for value in (before, after))

@@ -68,6 +68,9 @@ def train_command(
     cut_start: Annotated[float | None, _option(CUTS, "Share of the run before the cuts.", "cut_start")] = None,
     cut_fraction: Annotated[float | None, _option(CUTS, "Share of the run in which they fall.", "cut_fraction")] = None,
     delay: Annotated[int | None, _option(CUTS, "Steps for which a thread works out a cut.", "delay")] = None,
+    refinement: Annotated[
+        str | None, _option(CUTS, f"What betters a cut layer: {', '.join(CHOICES['refinement'])}.", "refinement")
+    ] = None,
     moments: Annotated[
         str | None, _option(CUTS, f"What the optimiser's moments do: {', '.join(CHOICES['moments'])}.", "moments")
     ] = None,

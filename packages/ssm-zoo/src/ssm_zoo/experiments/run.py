@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..reduction import reduce_model
 from ..tasks import load_task
 from ..training import Progress, RunFolder, RunResult, evaluate, open_model, train
-from ..training.cutting import cut_window, limits_of, method_of, selection_from
+from ..training.cutting import cut_window, limits_of, method_of, refinement_of, selection_from
 from ..training.loop import finished_result
 from .report import run_name, write_report
 
@@ -94,7 +94,9 @@ def _cut_after(config: TrainConfig, full: RunFolder, run: RunFolder) -> None:
     rule = selection_from(config.layers, config.balance, config.energy, config.order, config.budget)
     batches = [task.batch(k, config.batch_size, config.seed).to(config.device) for k in range(BATCHES)]
     start = time.perf_counter()
-    cuts = reduce_model(model, batches, rule, method=method_of(config), limits=limits_of(config))
+    cuts = reduce_model(
+        model, batches, rule, method=method_of(config), refinement=refinement_of(config), limits=limits_of(config)
+    )
     seconds = before.seconds + time.perf_counter() - start
     loss, accuracy = evaluate(model, task.test)
     parameters = sum(parameter.numel() for parameter in model.parameters())

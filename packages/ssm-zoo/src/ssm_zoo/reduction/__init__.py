@@ -12,6 +12,7 @@ from .moments import Moments
 from .post_training import LayerReport, inspect_model, reduce_model
 from .proposal import Plan, Proposal
 from .reducer import InTrainingReducer
+from .refinement import REFINEMENTS, Distillation, H2Polish, Refinement
 from .regularization import hankel_nuclear_norm
 from .resizing import resize_like, resize_on_load
 from .rivals import LAST, AIREPrune, LeadingRemoved, Magnitude, OutputEnergy, Published, Random
@@ -22,6 +23,7 @@ from .watching import Plateau, Settled
 __all__ = [
     "LAST",
     "METHODS",
+    "REFINEMENTS",
     "AIREPrune",
     "Activations",
     "Adapter",
@@ -29,8 +31,10 @@ __all__ = [
     "At",
     "Certificate",
     "Cut",
+    "Distillation",
     "Every",
     "Evidence",
+    "H2Polish",
     "InTrainingReducer",
     "LayerReport",
     "LeadingRemoved",
@@ -46,6 +50,7 @@ __all__ = [
     "Proposal",
     "Published",
     "Random",
+    "Refinement",
     "Schedule",
     "Settled",
     "Slots",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
@@ -56,7 +57,7 @@ class Activations:
     Parameters
     ----------
     horizon
-        L in steps; the length of the sequences if None. Selective layers have no use for it.
+        L in steps, may be infinite; the length of the sequences if None. Selective layers have no use for it.
 
     Raises
     ------
@@ -64,7 +65,7 @@ class Activations:
         If the horizon is below 1.
     """
 
-    horizon: int | None = None
+    horizon: float | None = None
 
     def __post_init__(self) -> None:
         if self.horizon is not None and self.horizon < 1:
@@ -76,6 +77,8 @@ class Activations:
         seen, _ = evidence.split()
         if self.horizon is None:
             Q = adapter.output_moments(seen)
+        elif math.isinf(self.horizon):
+            Q = sg.observability_gramian(adapter.system())
         else:
             Q = sg.observability_gramian(adapter.system(), horizon=self.horizon, average=True)
         return adapter.balanced(factor(adapter.state_moments(seen)), factor(Q), has_bound=False)

@@ -26,6 +26,9 @@ class Certificate:
         Condition number of the eigenvectors that made the reduced system diagonal.
     spectral_radius
         Of the projected system; poles on or outside the unit circle were pulled inside and the outputs refitted.
+    unrefined_error
+        Output error before a refinement that lowered it; None if there was none. The two errors of the system above
+        are then of no use, and None too.
     """
 
     output_error: float
@@ -33,6 +36,7 @@ class Certificate:
     hinf_error: float | None = None
     condition: float | None = None
     spectral_radius: float | None = None
+    unrefined_error: float | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+from .refinement import refined
+
 if TYPE_CHECKING:
     from .adapters import Adapter
     from .analysis import Finding
@@ -13,10 +15,17 @@ if TYPE_CHECKING:
     from .evidence import Evidence
     from .ledger import Cut
     from .proposal import Proposal
+    from .refinement import Refinement
 
 
 def decide(
-    kept: Cut, adapter: Adapter, finding: Finding, evidence: Evidence, limits: Limits, spent: float
+    kept: Cut,
+    adapter: Adapter,
+    finding: Finding,
+    evidence: Evidence,
+    refinement: Refinement | None,
+    limits: Limits,
+    spent: float,
 ) -> tuple[Cut, Proposal | None]:
     """Return the account of a layer, and its cut if that saves enough and the evidence does not speak against it.
 
@@ -26,6 +35,8 @@ def decide(
         The account if the layer stays as it is.
     adapter, finding, evidence
         Of the layer; it is untouched.
+    refinement
+        Of the proposed layer, if any.
     limits
         What a cut may cost.
     spent
@@ -35,6 +46,8 @@ def decide(
         return kept, None
     start = time.perf_counter()
     proposal = adapter.propose(finding.plan, finding.slots, evidence)
+    if refinement is not None:
+        proposal = refined(refinement, adapter, proposal, evidence)
     refusal = limits.refusal(proposal.certificate, spent)
     cut = replace(
         kept,

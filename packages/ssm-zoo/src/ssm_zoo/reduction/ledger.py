@@ -43,6 +43,8 @@ class Cut:
         Condition number of the eigenvectors by which the reduced system was made diagonal.
     spectral_radius
         Of the reduced system, before poles were pulled inside.
+    unrefined_error
+        Output error before a refinement that lowered it.
     loss_before, loss_after
         Loss on the current mini-batch around the whole reduction (all layers); None if no loss was given.
     """
@@ -62,6 +64,7 @@ class Cut:
     output_error: float | None = None
     condition: float | None = None
     spectral_radius: float | None = None
+    unrefined_error: float | None = None
     loss_before: float | None = None
     loss_after: float | None = None
 

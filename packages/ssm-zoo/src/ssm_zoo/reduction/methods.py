@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from .._errors import OptionError
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 METHODS: dict[str, Callable[[], Method]] = {
     "activations": Activations,
+    "infinite": lambda: Activations(horizon=math.inf),
     "adjoints": Adjoints,
     "white": WhiteNoise,
     "published": Published,
@@ -23,10 +25,11 @@ METHODS: dict[str, Callable[[], Method]] = {
     "energy": OutputEnergy,
     "leading-removed": LeadingRemoved,
 }
-"""Balancing from activations, from these and gradients, or from white noise; and the rivals."""
+"""Balancing from activations, for their length or an infinite one; with gradients; from white noise; and the rivals."""
 
 _DIAGONAL, _MODAL = ("lru", "s5"), ("lru", "s5", "s4d")
 LAYERS_OF = {
+    "infinite": (*_MODAL, "s4"),
     "white": (*_MODAL, "s4"),
     "published": _DIAGONAL,
     "leading-removed": _DIAGONAL,

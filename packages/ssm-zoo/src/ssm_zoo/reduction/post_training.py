@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .evidence import Evidence
     from .ledger import Cut
     from .proposal import Plan
+    from .refinement import Refinement
     from .selection import HowMany
 
 
@@ -36,6 +37,7 @@ def reduce_model(
     selection: HowMany,
     *,
     method: str | Method = "activations",
+    refinement: str | Refinement | None = None,
     limits: Limits | None = None,
     loss: Loss | None = None,
     adapter: Callable[[nn.Module], Adapter] = adapter_for,
@@ -52,8 +54,8 @@ def reduce_model(
     batches
         Tensors of inputs; pairs of inputs and labels, which methods that need gradients want; or the keyword arguments
         of a model that returns its `loss`, as those of Transformers do.
-    selection, method, limits, adapter
-        See `selection`, `balance`, `limits` and `adapter` of `InTrainingReducer`.
+    selection, method, refinement, limits, adapter
+        See `selection`, `balance`, `refinement`, `limits` and `adapter` of `InTrainingReducer`.
     loss
         Runs the model on a batch and returns its loss; cross entropy of the labels by default. With it, the account
         tells the mean loss over the batches before and after, and `limits.loss_increase` counts.
@@ -77,7 +79,9 @@ def reduce_model(
     >>> cuts = reduce_model(model, [Split(inputs, labels)], Slots(16))  # doctest: +SKIP
     """
     batches = some(batches)
-    reducer = InTrainingReducer(model, None, At(1), selection, balance=method, limits=limits, adapter=adapter)
+    reducer = InTrainingReducer(
+        model, None, At(1), selection, balance=method, refinement=refinement, limits=limits, adapter=adapter
+    )
     reducer.remove()
     evidence = calibrate(model, reducer.layers, batches, loss)
     known = mean_loss(model, batches[:1], loss) is not None

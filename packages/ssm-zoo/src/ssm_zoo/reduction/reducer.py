@@ -20,6 +20,7 @@ from .followers import follow, followed, unwrap
 from .ledger import Cut, spent
 from .methods import method_named
 from .moments import Moments
+from .refinement import Refinement, fitting
 from .schedule import Schedule, schedule_of
 from .surgery import Operation, install, prepare
 
@@ -55,6 +56,9 @@ class InTrainingReducer:
     balance
         From what: "activations" (what the layer saw in the last forward pass), "adjoints" (that, and the gradients of
         the backward pass), "white", another name in `METHODS`, or a method object.
+    refinement
+        What betters a reduced layer before it is put in place: "h2", "distillation", or an object such as
+        `H2Polish(steps=50)`; None for nothing.
     limits
         What a cut may cost.
     max_sequences
@@ -103,6 +107,7 @@ class InTrainingReducer:
         selection: HowMany,
         *,
         balance: str | Method = "activations",
+        refinement: str | Refinement | None = None,
         limits: Limits | None = None,
         max_sequences: int = 32,
         delay: int = 0,
@@ -127,6 +132,7 @@ class InTrainingReducer:
         self.model, self.optimizer = model, optimizer
         self.schedule, self.selection = schedule_of(schedule), selection
         self.method, self.limits = method_named(balance), limits or Limits()
+        self.refinement = fitting(refinement, self.layers)
         self.delay, self.moments, self.steps = delay, moments, 0
         self._followers = followed(followers, self.layers)
         self.ledger: list[Cut] = []
@@ -273,7 +279,8 @@ class InTrainingReducer:
         def work(name: str) -> tuple[Cut, list[Operation] | None]:
             with naming(name):
                 kept, already = self._kept(name, findings[name], measured), spent(self.ledger, name)
-                cut, proposal = decide(kept, self.adapters[name], findings[name], evidence[name], self.limits, already)
+                decided = kept, self.adapters[name], findings[name], evidence[name]
+                cut, proposal = decide(*decided, self.refinement, self.limits, already)
             if proposal is None:
                 return cut, None
             surgery = proposal.surgery

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from .._errors import OptionError, require
 from ..models import ClassifierConfig, LanguageModelConfig, StackConfig
-from ..reduction import METHODS, Moments
+from ..reduction import METHODS, REFINEMENTS, Moments
 from ..tasks import OF_ANY_LENGTH, TEXTS, Text
 from .cutting import check_cuts, check_extras
 from .presets import PRESETS
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": ("constant", "warmup-cosine"),
     "balance": tuple(METHODS),
+    "refinement": ("none", *REFINEMENTS),
     "moments": get_args(Moments),
 }
 """What options of which there are a few can be."""
@@ -59,6 +60,8 @@ class TrainConfig:
         ``"adjoints"`` (that, and the gradients), ``"white"`` (white noise), or a rival.
     delay
         Steps for which a thread works a cut out while training goes on; 0 works it out at once.
+    refinement
+        What betters a cut layer: a name in `ssm_zoo.reduction.REFINEMENTS`, or ``"none"``.
     moments
         What becomes of the optimiser's moments: `ssm_zoo.reduction.Moments`.
     limits
@@ -105,6 +108,7 @@ class TrainConfig:
     budget: int | None = None
     balance: str = "activations"
     delay: int = 0
+    refinement: str = "none"
     moments: Moments = "transport"
     limits: bool = True
     hankel_weight: float = 0.0

@@ -55,6 +55,7 @@ def reducer_of(config: TrainConfig, model: nn.Module, optimizer: torch.optim.Opt
         At(*cut_steps(config)),
         selection_from(config.layers, config.balance, config.energy, config.order, config.budget),
         balance=method_of(config),
+        refinement=refinement_of(config),
         limits=limits_of(config),
         delay=config.delay,
         moments=config.moments,
@@ -64,6 +65,11 @@ def reducer_of(config: TrainConfig, model: nn.Module, optimizer: torch.optim.Opt
 def method_of(config: TrainConfig) -> str | Method:
     """Return the method, whose chance is that of the seed."""
     return Random(config.seed) if config.balance == "random" else config.balance
+
+
+def refinement_of(config: TrainConfig) -> str | None:
+    """Return the name of the refinement, if there is one."""
+    return None if config.refinement == "none" else config.refinement
 
 
 def limits_of(config: TrainConfig) -> Limits:
@@ -89,6 +95,9 @@ def check_cuts(config: TrainConfig) -> None:
     )
     _check_delay(config)
     check_method(config.layers, config.balance)
+    linear = set(config.layers) <= {"lru", "s5"} or config.refinement != "h2"
+    layers = ", ".join(sorted(set(config.layers)))
+    require(linear, f"got refinement='h2' with layer {layers}, wanted lru or s5, or 'distillation'")
 
 
 def check_how_many(layers: Sequence[str], energy: float | None, order: int | None, budget: int | None) -> None:
