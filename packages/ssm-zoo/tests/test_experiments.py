@@ -1,6 +1,8 @@
 """Experiments: what a file says, what is run once and never again, what is written."""
 
 import json
+import re
+import statistics
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,6 +116,9 @@ def test_all_arms_run_once_and_leave_rows_a_table_and_a_plot(file, tmp_path, dra
     assert "18 of 18 runs finished" in table
     assert "| full | 6.0 |" in table
     assert table.count("| early-published-order-2 |") == 1
+    assert "| reduced | order 3 | order 2 |" in table
+    published = statistics.fmean(row["accuracy"] for row in rows if row["arm"] == "early-published-order-2")
+    assert re.search(rf"\| early-published \|[^|]*\| {published:.2f} ± ", table)
     assert {line.get_label() for line in drawn["plot.png"].get_axes()[0].containers} == {
         "full", "early-activations", "early-published", "late-activations", "post-aire", "small", "distilled",
     }  # fmt: skip

@@ -1,7 +1,16 @@
 """Experiments as files: arms and seeds in TOML, each arm a run folder, results as JSON lines, a table and a plot."""
 
 from .file import Arm, Experiment, load_experiment
-from .report import rows_of, write_report
+from .report import curves_of, rows_of, table_of, write_report
 from .run import run_experiment
 
-__all__ = ["Arm", "Experiment", "load_experiment", "rows_of", "run_experiment", "write_report"]
+__all__ = [
+    "Arm",
+    "Experiment",
+    "curves_of",
+    "load_experiment",
+    "rows_of",
+    "run_experiment",
+    "table_of",
+    "write_report",
+]

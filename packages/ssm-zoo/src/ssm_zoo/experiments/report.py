@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import plots
-from ..tasks import score_of
+from ..tasks import Score, score_of
 from ..training import RunFolder
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def write_report(experiment: Experiment, folder: str | Path) -> list[dict[str, A
     (folder / "table.md").write_text(table_of(experiment, rows), encoding="utf-8")
     if rows:
         score = score_of(experiment.arms[0].config.task)
-        plots.save(plots.trade_off(_curves(rows, score.name), f"test {score.name}", score.unit), folder / "plot.png")
+        plots.save(plots.trade_off(curves_of(rows, score.name), f"test {score.name}", score.unit), folder / "plot.png")
     return rows
 
 
@@ -78,18 +78,41 @@ def table_of(experiment: Experiment, rows: Sequence[dict[str, Any]]) -> str:
     done = f"{len(rows)} of {len(experiment.arms) * len(experiment.seeds)} runs finished"
     seeds = ", ".join(map(str, experiment.seeds))
     about = [f"# {experiment.name}", "", *([experiment.note.strip(), ""] if experiment.note else [])]
-    return "\n".join([*about, *lines, "", f"Mean ± standard error over seeds {seeds}; {done}.", ""])
+    means = f"Mean ± standard error over seeds {seeds}; {done}."
+    return "\n".join([*about, *summary_of(rows, score), means, "", *lines, ""])
+
+
+def summary_of(rows: Sequence[dict[str, Any]], score: Score) -> list[str]:
+    """Return a table for each kind of arm, score by family and size, as lines of Markdown."""
+    form, lines = ".2f" if score.unit else ".4f", []
+    for kind in dict.fromkeys(row["kind"] for row in rows if row["size"]):
+        own = [row for row in rows if row["kind"] == kind]
+        sizes = list(dict.fromkeys(row["size"] for row in own))
+        lines += [f"| {kind} | " + " | ".join(sizes) + " |", "|---" * (len(sizes) + 1) + "|"]
+        for family in dict.fromkeys(row["family"] for row in own):
+            chosen = [[row[score.name] for row in own if (row["family"], row["size"]) == (family, s)] for s in sizes]
+            cells = [_mean(scores, form) for scores in chosen]
+            lines.append(f"| {family.removeprefix(kind + '-')} | " + " | ".join(cells) + " |")
+        lines.append("")
+    whole = [row[score.name] for row in rows if row["kind"] == "full"]
+    return [f"Full: {_mean(whole, form)} {score.unit}".rstrip(), "", *lines] if whole else lines
+
+
+def _mean(scores: Sequence[float], form: str) -> str:
+    if not scores:
+        return ""
+    error = f" ± {_standard_error(scores):{form}}" if len(scores) > 1 else ""
+    return f"{statistics.fmean(scores):{form}}{error}"
 
 
 def _line(label: str, rows: Sequence[dict[str, Any]], name: str, form: str, full: Sequence[float]) -> str:
     scores = [row[name] for row in rows]
-    error = f" ± {_standard_error(scores):{form}}" if len(scores) > 1 else ""
     seconds = statistics.fmean(row["seconds"] for row in rows)
     share = sum(row["reduction_seconds"] for row in rows) / sum(row["seconds"] for row in rows)
     cells = [
         label,
         f"{statistics.fmean(row['states'] for row in rows):.1f}",
-        f"{statistics.fmean(scores):{form}}{error}",
+        _mean(scores, form),
         " ".join(f"{row['seed']}: {row[name]:{form}}" for row in rows),
         f"{seconds:.1f}",
         f"{statistics.fmean(full) / seconds:.2f}x" if full else "",
@@ -100,7 +123,7 @@ def _line(label: str, rows: Sequence[dict[str, Any]], name: str, form: str, full
     return "| " + " | ".join(cells) + " |"
 
 
-def _curves(rows: Sequence[dict[str, Any]], name: str) -> dict[str, list[tuple[float, float, float]]]:
+def curves_of(rows: Sequence[dict[str, Any]], name: str) -> dict[str, list[tuple[float, float, float]]]:
     """Return for each family the points (states, score, standard error), by states."""
     curves: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for row in rows:
