@@ -44,6 +44,8 @@ def decide(
     """
     if finding.slots > (1 - limits.least_saving) * adapter.d_state:
         return kept, None
+    if not finding.plan.values.any():
+        return replace(kept, status="refused", reason="nothing that the layer saw reaches its outputs"), None
     start = time.perf_counter()
     proposal = adapter.propose(finding.plan, finding.slots, evidence)
     if refinement is not None:

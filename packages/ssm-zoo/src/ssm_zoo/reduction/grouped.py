@@ -12,6 +12,7 @@ import numpy as np
 
 import ssm_balance as sb
 
+from .idle import awake
 from .selected import Selected
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ class Rotated:
 
         Zero rows of L and columns of R make states that stay at rest and are not read.
         """
-        found = [sb.balance(*pair, sb.Order(slots)) for pair in zip(self.Z_P, self.Z_Q, strict=True)]
+        pairs = [awake(*pair)[1:] for pair in zip(self.Z_P, self.Z_Q, strict=True)]
+        found = [sb.balance(*pair, sb.Order(slots)) for pair in pairs]
         r = max(one.order for one in found)
         L, R = np.zeros((len(found), r, self.Z_P.shape[1])), np.zeros((len(found), self.Z_P.shape[1], r))
         for g, one in enumerate(found):

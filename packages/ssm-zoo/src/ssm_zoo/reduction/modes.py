@@ -17,6 +17,8 @@ import numpy as np
 import ssm_balance as sb
 from ssm_gramians import Diagonal, StateSpace
 
+from .idle import awake
+
 if TYPE_CHECKING:
     from jaxtyping import Complex, Float, Int
 
@@ -72,22 +74,26 @@ class Balanced:
         On all states whose values the fast driver resolves; for more, the factors are decomposed again.
     has_bound
         Whether twice the sum of what is neglected bounds the H∞ error.
+    is_awake
+        Whether the values mean anything: see `awake`.
     """
 
     Z_P: Float[np.ndarray, "2n k"]
     Z_Q: Float[np.ndarray, "2n l"]
     projection: sb.Projection
     has_bound: bool
+    is_awake: bool = True
 
     @classmethod
     def of(cls, Z_P: np.ndarray, Z_Q: np.ndarray, *, has_bound: bool) -> Balanced:
         """Balance two factors."""
-        return cls(Z_P, Z_Q, sb.balance(Z_P, Z_Q, _Resolved(), driver="eigh"), has_bound)
+        is_awake, Z_P, Z_Q = awake(Z_P, Z_Q)
+        return cls(Z_P, Z_Q, sb.balance(Z_P, Z_Q, _Resolved(), driver="eigh"), has_bound, is_awake)
 
     @property
     def values(self) -> Float[np.ndarray, " 2n"]:
         """Return the Hankel singular values."""
-        return self.projection.hsv
+        return self.projection.hsv if self.is_awake else np.zeros_like(self.projection.hsv)
 
     def modes(self, system: StateSpace, slots: int) -> Modes:
         """Project, and make diagonal again; a real pole fills a whole slot."""

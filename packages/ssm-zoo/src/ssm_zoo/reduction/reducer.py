@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
-
-import torch
-from torch import nn
 
 from .._errors import OptionError, ReductionError
 from .adapters import Adapter, adapter_for, is_reducible
-from .analysis import Finding, Pending, analyse, naming
+from .analysis import Finding, Pending, analyse
 from .certificate import Limits
-from .decision import decide
-from .distributed import Ranks, rewrap
+from .cutter import Cutter
+from .distributed import Ranks
 from .evidence import Evidence, Listener
-from .followers import follow, followed, unwrap
+from .followers import followed, unwrap
 from .ledger import Cut, spent
 from .methods import method_named
 from .moments import Moments
 from .refinement import Refinement, fitting
 from .schedule import Schedule, schedule_of
-from .surgery import Operation, install, prepare
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
     from torch.distributed import ProcessGroup
 
     from .balancing import Method
@@ -131,10 +129,18 @@ class InTrainingReducer:
             raise OptionError(msg)
         self.model, self.optimizer = model, optimizer
         self.schedule, self.selection = schedule_of(schedule), selection
-        self.method, self.limits = method_named(balance), limits or Limits()
-        self.refinement = fitting(refinement, self.layers)
-        self.delay, self.moments, self.steps = delay, moments, 0
-        self._followers = followed(followers, self.layers)
+        self.method, self.delay, self.steps = method_named(balance), delay, 0
+        self._cutter = Cutter(
+            model,
+            optimizer,
+            self.adapters,
+            followed(followers, self.layers),
+            self.method,
+            fitting(refinement, self.layers),
+            limits or Limits(),
+            moments,
+            self._ranks,
+        )
         self.ledger: list[Cut] = []
         self._pending: Pending | None = None
         self._listens = self._looks_at(1)  # a plain attribute: a compiled model is compiled for both of its values
@@ -168,18 +174,18 @@ class InTrainingReducer:
         """
         self.steps += 1
         cuts: list[Cut] = []
+        self._listens = False  # what layers are run for from here on is no evidence
         try:
             if self._pending is not None and self.steps - self._pending.step >= self.delay:
                 pending, self._pending = self._pending, None
                 (findings,) = self._ranks.each(lambda _: pending.findings(), ["all layers"])
-                cuts += self._reduce(findings, pending.evidence, pending.step, loss)
+                cuts += self._cut(findings, pending.evidence, pending.step, loss)
             if self._watches(self.steps):
                 self._show(loss)
             if self.schedule.due(self.steps):
                 cuts += self._begin(loss)
         finally:
-            if self._listens:
-                self._listener.forget()
+            self._listener.forget()
             self._listens = self._looks_at(self.steps + 1)
             self.ledger += cuts
         return cuts
@@ -199,7 +205,11 @@ class InTrainingReducer:
         ReductionError, UnsupportedError
             See `step`.
         """
-        cuts = self._at_once(evidence, loss)
+        listens, self._listens = self._listens, False
+        try:
+            cuts = self._at_once(evidence, loss)
+        finally:
+            self._listens = listens
         self.ledger += cuts
         return cuts
 
@@ -237,62 +247,18 @@ class InTrainingReducer:
 
     def _at_once(self, evidence: Mapping[str, Evidence], loss: Callable[[], float] | None) -> list[Cut]:
         findings = analyse(self.adapters, evidence, self.method, self.selection, each=self._ranks.each)
-        return self._reduce(findings, evidence, self.steps, loss)
+        return self._cut(findings, evidence, self.steps, loss)
 
-    def _reduce(
+    def _cut(
         self,
         findings: Mapping[str, Finding],
         evidence: Mapping[str, Evidence],
         measured: int,
         loss: Callable[[], float] | None,
     ) -> list[Cut]:
-        cuts, operations = self._operations(findings, evidence, measured)
-        before = self._measured(loss)
-        undo = install(
-            [pair for name, found in operations.items() for pair in self._places(name, found)], self.optimizer
-        )
-        try:
-            after = self._measured(loss)
-            values = self._ranks.each(lambda name: self._values(name, evidence[name]), operations)
-        except BaseException:
-            undo()
-            raise
-        reason = self.limits.loss_refusal(before, after)
-        if reason:
-            undo()
-            for name in operations:
-                cuts[name] = replace(cuts[name], status="refused", reason=reason, after=cuts[name].before)
-            return [replace(cut, loss_before=before) for cut in cuts.values()]
-        if operations:
-            rewrap(self.model)
-        spectra = dict(zip(operations, values, strict=True))
-        return [
-            replace(cut, hsv_after=spectra.get(name, []), loss_before=before, loss_after=after)
-            for name, cut in cuts.items()
-        ]
-
-    def _operations(
-        self, findings: Mapping[str, Finding], evidence: Mapping[str, Evidence], measured: int
-    ) -> tuple[dict[str, Cut], dict[str, list[Operation]]]:
-        """Return the account of every layer, and what is done to it and its followers if nothing speaks against it."""
-
-        def work(name: str) -> tuple[Cut, list[Operation] | None]:
-            with naming(name):
-                kept, already = self._kept(name, findings[name], measured), spent(self.ledger, name)
-                decided = kept, self.adapters[name], findings[name], evidence[name]
-                cut, proposal = decide(*decided, self.refinement, self.limits, already)
-            if proposal is None:
-                return cut, None
-            surgery = proposal.surgery
-            followers = [prepare(layer, follow(surgery, layer), None) for layer in self._followers[name]]
-            return cut, [prepare(self.adapters[name].layer, surgery, self.optimizer, self.moments), *followers]
-
-        found = dict(zip(findings, self._ranks.each(work, findings), strict=True))
-        cuts = {name: cut for name, (cut, _) in found.items()}
-        return cuts, {name: done for name, (_, done) in found.items() if done is not None}
-
-    def _places(self, name: str, operations: list[Operation]) -> list[tuple[nn.Module, Operation]]:
-        return list(zip([self.adapters[name].layer, *self._followers[name]], operations, strict=True))
+        kept = {name: self._kept(name, finding, measured) for name, finding in findings.items()}
+        already = {name: spent(self.ledger, name) for name in findings}
+        return self._cutter.cut(findings, evidence, kept, already, loss)
 
     def _kept(self, name: str, finding: Finding, measured: int) -> Cut:
         """Return the account of a layer that stays as it is."""
@@ -320,10 +286,6 @@ class InTrainingReducer:
                 raise ReductionError(msg)
         return cast("dict[str, Evidence]", heard)
 
-    def _values(self, name: str, evidence: Evidence) -> list[float]:
-        """Return what the states of a layer are worth as it now is."""
-        return self.method.plan(self.adapters[name], evidence).values.tolist()
-
     def _watches(self, step: int) -> bool:
         return hasattr(self.schedule, "watches") and self.schedule.watches(step)
 
@@ -333,12 +295,5 @@ class InTrainingReducer:
     def _show(self, loss: Callable[[], float] | None) -> None:
         """Let the schedule see the loss and what the states are worth."""
         evidence = self._evidence()
-        values = self._ranks.each(lambda name: self._values(name, evidence[name]), evidence)
-        self.schedule.see(self.steps, self._measured(loss), dict(zip(evidence, values, strict=True)))  # type: ignore[attr-defined]
-
-    def _measured(self, loss: Callable[[], float] | None) -> float | None:
-        """Return the loss, leaving the random numbers of the training run where they were."""
-        if loss is None:
-            return None
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            return self._ranks.mean(float(loss()))
+        values = self._cutter.values(evidence, list(evidence))
+        self.schedule.see(self.steps, self._cutter.measured(loss), values)  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from ssm_balance import Budget, Selection
+from ssm_balance import Budget, Order, Selection
 
 from .._errors import require
 
@@ -87,6 +87,8 @@ def orders(
     if isinstance(rule, Slots):
         whole = per_slot or (1,) * len(values)
         return tuple(min(k * rule.count, value.size) for k, value in zip(whole, values, strict=True))
+    if isinstance(rule, Order):  # a layer that has fewer stays as it is
+        return tuple(min(rule.order, value.size) for value in values)
     if isinstance(rule, LossBudget):
         rule = rule.budget(evidence)
     if isinstance(rule, Budget):

@@ -152,9 +152,10 @@ def _swaps(layer: nn.Module, operation: Operation, optimizer: torch.optim.Optimi
         if old is None and value is not None:
             device = next(layer.parameters()).device
             trained = any(parameter.requires_grad for parameter in layer.parameters())
-            new = nn.Parameter(value.to(device, copy=True), requires_grad=trained)
+            new = nn.Parameter(value.to(device, copy=True).contiguous(), requires_grad=trained)
         elif value is not None:
-            new = nn.Parameter(value.to(device=old.device, dtype=old.dtype), requires_grad=old.requires_grad)
+            here = value.to(device=old.device, dtype=old.dtype).contiguous()  # fused optimisers read memory in order
+            new = nn.Parameter(here, requires_grad=old.requires_grad)
             new.__dict__.update(old.__dict__)  # _optim, _no_weight_decay and the like
         if state is not None and optimizer is not None and old is not None:
             there = optimizer.state[old]
@@ -165,7 +166,7 @@ def _swaps(layer: nn.Module, operation: Operation, optimizer: torch.optim.Optimi
 
 def _where(entry: Any, other: Any) -> Any:
     """Return an entry of the optimiser's state on the device of the one it replaces; it may come from elsewhere."""
-    return entry.to(other.device) if isinstance(entry, Tensor) and isinstance(other, Tensor) else entry
+    return entry.to(other.device).contiguous() if isinstance(entry, Tensor) and isinstance(other, Tensor) else entry
 
 
 def _replace(swap: _Swap, optimizer: torch.optim.Optimizer | None) -> None:
@@ -193,12 +194,16 @@ def _replace(swap: _Swap, optimizer: torch.optim.Optimizer | None) -> None:
 
 def _join(swap: _Swap, optimizer: torch.optim.Optimizer) -> None:
     """Put a parameter that there was not into the group of the next one, where an optimiser made now would have it."""
+    assert swap.new is not None
     later = [(name, id(parameter)) for name, parameter in swap.module.named_parameters()]
     later = later[[key for _, key in later].index(id(swap.new)) + 1 :]
     places = {id(held): (group, k) for group in optimizer.param_groups for k, held in enumerate(group["params"])}
     for name, key in later:
         if key in places:
             group, k = places[key]
+            beside = optimizer.state.get(group["params"][k], {})
+            if group.get("fused") and beside.keys() == {"momentum_buffer"}:  # fused SGD wants one of all or of none
+                optimizer.state[swap.new] = {"momentum_buffer": torch.zeros_like(swap.new)}
             members = _members(group)
             members["params"].insert(k, swap.new)
             if "param_names" in members:
