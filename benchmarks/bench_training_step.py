@@ -1,97 +1,83 @@
-"""Time one training step (forward, backward, Adam) of the CompreSSM paper's sMNIST model, by scan.
+"""What one training step (forward, backward, optimiser) costs before a cut and after it.
 
-The model: 1 block, H = 8, batch 50, 784 steps of one pixel; encoder, batch norm, LRU, GELU, GLU, skip, mean over time,
-head. Run `pytest benchmarks/bench_training_step.py --benchmark-only`, or this file as a script, which prints a table:
-there the implementations take turns in one process, so that the ratio holds on a busy machine too.
+The models and batches are those of the presets, as `ssm-zoo train` runs them: the CompreSSM paper's sMNIST model (one
+block, H = 8, 784 steps, batch 50), and byte language models of Mamba and Mamba-2. `ours` is the model after the cut.
+Run `pytest benchmarks/bench_training_step.py --benchmark-only`.
 """
 
 from __future__ import annotations
 
-import time
-from statistics import median
-
 import pytest
 import torch
-from torch import nn
-from torch.nn.functional import cross_entropy, gelu, glu
+from torch.nn.functional import cross_entropy
 
-from ssm_zoo.layers import LRU
+from ssm_zoo.models import ClassifierConfig, LanguageModel, LanguageModelConfig, SequenceClassifier
 from ssm_zoo.process import keep_freed_memory
-from ssm_zoo.scan import scan_threads, set_scan_threads
-
-BATCH, LENGTH, D_MODEL, CLASSES = 50, 784, 8, 10
-STATES = (256, 28)
-SCANS = ("numba", "torch")
-OFFICIAL = {256: 0.77, 28: 0.078}
-"""Seconds a step of the official JAX code on two cores, by state size, from a study of it; not timed here."""
-
-
-class PaperModel(nn.Module):
-    """The model, with nothing of the package but the layer."""
-
-    def __init__(self, d_state, scan):
-        super().__init__()
-        self.encoder = nn.Linear(1, D_MODEL)
-        self.norm = nn.BatchNorm1d(D_MODEL, affine=False)
-        self.layer = LRU(D_MODEL, d_state, scan=scan)
-        self.mix = nn.Linear(D_MODEL, 2 * D_MODEL)
-        self.head = nn.Linear(D_MODEL, CLASSES)
-
-    def forward(self, x):
-        """Return the logits."""
-        skip = self.encoder(x)
-        x = self.norm(skip.flatten(0, 1)).view_as(skip)
-        x = glu(self.mix(gelu(self.layer(x))), -1) + skip
-        return self.head(x.mean(1))
-
+from ssm_zoo.scan import set_scan_threads
+from ssm_zoo.training import TrainConfig
 
 keep_freed_memory()
-set_scan_threads(torch.get_num_threads())
-torch.set_num_threads(1)  # as `ssm-zoo train` does for a model so narrow
 
 
-def training_step(d_state, scan):
-    """Return a function that does one step."""
+@pytest.fixture
+def narrow():
+    """Leave Torch one thread, and the scans as many as there are: as `ssm-zoo train` does for a model so narrow."""
+    threads = torch.get_num_threads()
+    before = set_scan_threads(threads)
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    set_scan_threads(before)
+
+
+def classifier(d_state, scan="auto"):
+    """Return a step of the sMNIST model."""
     torch.manual_seed(0)
-    model = PaperModel(d_state, scan)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
-    x, y = torch.rand(BATCH, LENGTH, 1), torch.randint(CLASSES, (BATCH,))
+    shape = {"d_model": 8, "d_state": d_state, "n_layers": 1, "dropout": 0.1}
+    model = SequenceClassifier(ClassifierConfig(d_input=1, n_classes=10, layer="lru", **shape))
+    model.blocks[0].layer.scan = scan
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    x, y = torch.rand(50, 784, 1), torch.randint(10, (50,))
 
     def step():
         optimizer.zero_grad()
-        loss = cross_entropy(model(x), y)
-        loss.backward()
+        cross_entropy(model(x), y).backward()
         optimizer.step()
-        return loss.item()
 
     return step
 
 
-@pytest.mark.parametrize("d_state", STATES)
-@pytest.mark.parametrize("scan", SCANS)
-def test_training_step(benchmark, d_state, scan):
-    """Compare the scans within a group of one state size."""
-    benchmark.group = f"training step, n={d_state}"
+def language_model(layer, d_state):
+    """Return a step of a byte language model."""
+    torch.manual_seed(0)
+    preset = TrainConfig.preset("bytes", layer=layer, d_state=d_state)
+    shape = {name: getattr(preset, name) for name in ("layer", "d_model", "d_state", "n_layers")}
+    model = LanguageModel(LanguageModelConfig(vocab_size=256, **shape))
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    ids = torch.randint(256, (preset.batch_size, preset.length + 1))
 
-    benchmark.pedantic(training_step(d_state, scan), rounds=5, warmup_rounds=2)
+    def step():
+        optimizer.zero_grad()
+        cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten()).backward()
+        optimizer.step()
 
-
-def main(rounds=7):
-    """Print seconds a step, the fastest and the median, and ratios of the medians."""
-    print(f"{scan_threads()} threads; seconds a step: fastest, median")
-    for d_state in STATES:
-        steps = {scan: training_step(d_state, scan) for scan in SCANS}
-        times = {scan: [] for scan in SCANS}
-        for _ in range(rounds + 1):
-            for scan, step in steps.items():
-                start = time.perf_counter()
-                step()
-                times[scan].append(time.perf_counter() - start)
-        row = "  ".join(f"{scan} {min(t[1:]):.4f} {median(t[1:]):.4f}" for scan, t in times.items())
-        ratio = median(times["torch"][1:]) / median(times["numba"][1:])
-        official = OFFICIAL[d_state] / min(times["numba"][1:])
-        print(f"n={d_state:3}  {row}  ratio {ratio:.1f}; official code {official:.1f} times the fastest")
+    return step
 
 
-if __name__ == "__main__":
-    main()
+@pytest.mark.parametrize("order", [28, 13])
+def test_smnist(race, narrow, order):
+    """N = 256 before the cut."""
+    race(f"training step, sMNIST, N=256 to {order}", {"ours": classifier(order), "full": classifier(256)}, rounds=15)
+
+
+def test_smnist_scan(race, narrow):
+    """The fused scan beside an associative one in Torch."""
+    race("training step, sMNIST, N=256, scan", {"ours": classifier(256), "torch scan": classifier(256, "torch")})
+
+
+@pytest.mark.parametrize("layer", ["mamba", "mamba2"])
+@pytest.mark.parametrize("order", [16, 8])
+def test_bytes(race, layer, order):
+    """N = 64 before the cut."""
+    sides = {"ours": language_model(layer, order), "full": language_model(layer, 64)}
+    race(f"training step, bytes, {layer}, N=64 to {order}", sides, rounds=9)

@@ -180,7 +180,7 @@ def ranks(tmp_path_factory):
     command = [sys.executable, "-W", "error", __file__, folder]
     running = [subprocess.Popen([*command, str(rank)], env=environment) for rank in range(SIZE)]
     try:
-        assert [process.wait(120) for process in running] == [0] * SIZE
+        assert [process.wait(600) for process in running] == [0] * SIZE
     finally:
         for process in running:
             process.kill()
