@@ -55,11 +55,12 @@ def install(session: nox.Session, packages: list[str], *requirements: str, extra
 
 
 def run_pytest(session: nox.Session, *arguments: str) -> None:
-    """Run pytest; one BLAS thread by default, because the matrices of tests are small."""
+    """Run pytest, a worker to each core, with one BLAS thread by default, because the matrices of tests are small."""
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
     # Exit code 5, no test collected, is right for a selection such as -m gpu that a package has none of.
     success_codes = [0, 5] if "-m" in arguments and "gpu" in arguments else [0]
-    session.run("python", "-m", "pytest", *arguments, *session.posargs, env=threads, success_codes=success_codes)
+    command = ["python", "-m", "pytest", "-n", "logical", "--dist", "worksteal", *arguments, *session.posargs]
+    session.run(*command, env=threads, success_codes=success_codes)
 
 
 @nox.session
@@ -197,7 +198,7 @@ def gpu(session: nox.Session) -> None:
     settle(session)
     install(session, ["ssm-zoo"], "-e", "packages/ssm-gramians[cupy]", *group("test"))
     session.run("python", "-c", "import torch; print(torch.cuda.get_device_name())")  # fails where there is no device
-    run_pytest(session, "-m", "gpu", *[f"packages/{name}/tests" for name in PACKAGES])
+    run_pytest(session, "-n0", "-m", "gpu", *[f"packages/{name}/tests" for name in PACKAGES])
     session.run("python", "benchmarks/gpu.py")
 
 
