@@ -11,8 +11,7 @@ import sys
 from pathlib import Path
 
 from ssm_zoo import plots
-from ssm_zoo.experiments import curves_of, load_experiment, table_of
-from ssm_zoo.tasks import score_of
+from ssm_zoo.experiments import figure_of, load_experiment, table_of
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "experiments"
@@ -58,9 +57,7 @@ def written(text):
 
 def draw(name):
     """Draw score over states."""
-    score = score_of(experiment(name).arms[0].config.task)
-    curves = curves_of([row for row in read(name) if row["kind"] in ("full", "post", "late", "reduced", "small")])
-    plots.save(plots.trade_off(curves, f"test {score.name}", score.unit), DOCS / "assets" / f"experiment-{name}.png")
+    plots.save(figure_of(experiment(name), read(name)), DOCS / "assets" / f"experiment-{name}.png")
 
 
 if __name__ == "__main__":

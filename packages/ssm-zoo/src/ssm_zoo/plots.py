@@ -121,32 +121,42 @@ def summary(runs: Runs, accuracies: Mapping[str, Sequence[float]]) -> Figure:
     return figure
 
 
-def trade_off(curves: Mapping[str, Sequence[tuple[float, float, float]]], name: str, unit: str = "") -> Figure:
-    """Return the score over the states per layer, with standard errors; one curve per way to get there.
+def trade_off(
+    panels: Mapping[str, Mapping[str, Sequence[tuple[float, float, float]]]],
+    name: str,
+    unit: str = "",
+    whole: float | None = None,
+) -> Figure:
+    """Return the score over the states per layer, with standard errors: a panel per kind of cut, a curve per method.
 
     Parameters
     ----------
-    curves
-        Points (states, score, standard error) by name.
+    panels
+        By title, and in it by method: points (states, score, standard error).
     name, unit
         Of the score.
+    whole
+        Score of the model that was not cut: a line in every panel.
     """
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    panel = figure.subplots()
-    for k, (label, points) in enumerate(curves.items()):
-        states, score, error = np.asarray(points, dtype=float).T
-        style = "o-" if k < len(COLOURS) else "s--"
-        colour = COLOURS[k % len(COLOURS)]
-        panel.errorbar(states, score, error, fmt=style, color=colour, label=label, capsize=3, markersize=4, alpha=0.8)
-    panel.set_xscale("log", base=2)
-    panel.xaxis.set_major_formatter("{x:g}")
-    panel.legend(fontsize="small")
-    _label(
-        panel,
-        title="Mean ± standard error over the seeds",
-        x="states per layer",
-        y=f"{name} ({unit})" if unit else name,
-    )
+    methods = list(dict.fromkeys(method for curves in panels.values() for method in curves))
+    figure = Figure(figsize=(3.6 * len(panels) + 2, 4.5), layout="constrained")
+    legend: dict[str, Any] = {}
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for panel, (title, curves) in zip(axes, panels.items(), strict=True):
+        if whole is not None:
+            legend["full"] = panel.axhline(whole, color="0.4", linestyle=":", label="full")
+        for method, points in curves.items():
+            states, score, error = np.asarray(points, dtype=float).T
+            k = methods.index(method)
+            style = {"fmt": "o-" if k < len(COLOURS) else "s--", "color": COLOURS[k % len(COLOURS)], "markersize": 4}
+            legend[method] = panel.errorbar(states, score, error, label=method, capsize=3, alpha=0.8, **style)
+        panel.set_xscale("log", base=2)
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.set_xticks(_apart(round(point[0]) for points in curves.values() for point in points))
+        panel.tick_params("x", labelsize="small")
+        _label(panel, title=title, x="states per layer")
+    axes[0].set_ylabel(f"{name} ({unit})" if unit else name)
+    figure.legend(legend.values(), legend.keys(), loc="outside right center", fontsize="small")
     return figure
 
 
@@ -241,6 +251,15 @@ def _curves(panel: Axes, curves: Iterable[tuple[str, np.ndarray, np.ndarray]], *
         )
     if len(names) > 1:
         panel.legend()
+
+
+def _apart(sizes: Iterable[int]) -> list[int]:
+    """Return the sizes, without those so near a smaller one that their labels would overlap."""
+    ticks: list[int] = []
+    for size in sorted(set(sizes)):
+        if not ticks or size > 1.15 * ticks[-1]:
+            ticks.append(size)
+    return ticks
 
 
 def _label(panel: Axes, *, title: str, x: str = "", y: str = "") -> None:

@@ -1,13 +1,13 @@
 """Experiments as files: arms and seeds in TOML, each arm a run folder, results as JSON lines, a table and a plot."""
 
 from .file import Arm, Experiment, load_experiment
-from .report import curves_of, rows_of, table_of, write_report
+from .report import figure_of, rows_of, table_of, write_report
 from .run import run_experiment
 
 __all__ = [
     "Arm",
     "Experiment",
-    "curves_of",
+    "figure_of",
     "load_experiment",
     "rows_of",
     "run_experiment",

@@ -15,7 +15,15 @@ from ..training import RunFolder
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matplotlib.figure import Figure
+
     from .file import Arm, Experiment
+
+
+PANELS = {"post": "cut after training", "late": "cut late", "reduced": "cut early"} | dict.fromkeys(
+    ("small", "distilled"), "cut early"
+)
+"""The panel of the plot in which a kind of arm is: small models are the rivals of early cuts."""
 
 
 def run_name(arm: Arm, seed: int) -> str:
@@ -57,10 +65,19 @@ def write_report(experiment: Experiment, folder: str | Path) -> list[dict[str, A
     folder, rows = Path(folder), rows_of(experiment, folder)
     (folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     (folder / "table.md").write_text(table_of(experiment, rows), encoding="utf-8")
-    if rows:
-        score = score_of(experiment.arms[0].config.task)
-        plots.save(plots.trade_off(curves_of(rows, score.name), f"test {score.name}", score.unit), folder / "plot.png")
+    if any(row["size"] for row in rows):
+        plots.save(figure_of(experiment, rows), folder / "plot.png")
     return rows
+
+
+def figure_of(experiment: Experiment, rows: Sequence[dict[str, Any]]) -> Figure:
+    """Return the score over the states, a panel for each kind of arm that was run at several sizes."""
+    score = score_of(experiment.arms[0].config.task)
+    whole = [row[score.name] for row in rows if row["kind"] == "full"]
+    mean = statistics.fmean(whole) if whole else None
+    return plots.trade_off(
+        _panels([row for row in rows if row["size"]], score.name), f"test {score.name}", score.unit, mean
+    )
 
 
 def table_of(experiment: Experiment, rows: Sequence[dict[str, Any]]) -> str:
@@ -123,12 +140,17 @@ def _line(label: str, rows: Sequence[dict[str, Any]], name: str, form: str, full
     return "| " + " | ".join(cells) + " |"
 
 
-def curves_of(rows: Sequence[dict[str, Any]], name: str) -> dict[str, list[tuple[float, float, float]]]:
-    """Return for each family the points (states, score, standard error), by states."""
-    curves: dict[str, dict[str, list[dict[str, Any]]]] = {}
+def _panels(rows: Sequence[dict[str, Any]], name: str) -> dict[str, dict[str, list[tuple[float, float, float]]]]:
+    """Return by panel and family the points (states, score, standard error)."""
+    arms: dict[str, dict[str, dict[str, list[dict[str, Any]]]]] = {}
     for row in rows:
-        curves.setdefault(row["family"], {}).setdefault(row["arm"], []).append(row)
-    return {family: sorted(_point(own, name) for own in arms.values()) for family, arms in curves.items()}
+        kind = PANELS[row["kind"]]
+        family = row["family"].removeprefix(row["kind"] + "-")
+        arms.setdefault(kind, {}).setdefault(family, {}).setdefault(row["arm"], []).append(row)
+    return {
+        kind: {family: sorted(_point(own, name) for own in sizes.values()) for family, sizes in families.items()}
+        for kind, families in arms.items()
+    }
 
 
 def _point(rows: Sequence[dict[str, Any]], name: str) -> tuple[float, float, float]:
