@@ -54,7 +54,8 @@ class StackConfig:
     residual_in_fp32
         Keep what goes past the Mamba blocks in single precision when the parameters are in half.
     options
-        Further arguments of the layers, by their name in `LAYERS`: ``{"mamba": {"expand": 1}}``.
+        Further arguments of the layers, by their name in `LAYERS`: ``{"mamba": {"expand": 1}}``. The `discretization`
+        of S4D can be one per block, None for blocks of other layers: where reductions made S4D of some of them.
 
     Raises
     ------
@@ -113,7 +114,13 @@ class StackConfig:
     def _options(self, name: str, block: int) -> dict[str, Any]:
         both: dict[str, Any] = {"bidirectional": True} if self.bidirectional else {}
         mixed = {} if self.unmixed[block] is None else {"d_unmixed": self.unmixed[block]}
-        return both | mixed | dict(self.options.get(name, {}))
+        own = dict(self.options.get(name, {}))
+        each = own.get("discretization")
+        if isinstance(each, (list, tuple)):
+            wanted = f"got discretization={each} for {self.n_layers} blocks, wanted one, or one per block"
+            require(len(each) == self.n_layers, wanted)
+            own["discretization"] = each[block]
+        return both | mixed | own
 
     def _check_options(self, name: str, block: int) -> None:
         parameters = inspect.signature(LAYERS[name]).parameters
@@ -152,11 +159,11 @@ def sizes_of(blocks: nn.ModuleList, options: Mapping[str, Mapping[str, Any]]) ->
 
 def _of_s4d(held: list[Any], options: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Return the options of S4D layers: those that a reduction made of S4 are bilinear, whatever the default is."""
-    rules = {layer.discretization for layer in held if type(layer) is layers.S4D}
-    require(len(rules) < 2, f"got S4D layers with discretization {' and '.join(sorted(rules))}, wanted one for all")
+    each = [layer.discretization if type(layer) is layers.S4D else None for layer in held]
+    rules = set(each) - {None}
     if rules <= {"zoh"}:
         return {}
-    return {"s4d": {**options.get("s4d", {}), "discretization": rules.pop()}}
+    return {"s4d": {**options.get("s4d", {}), "discretization": each if len(rules) > 1 else rules.pop()}}
 
 
 def _name_of(layer: nn.Module) -> str:

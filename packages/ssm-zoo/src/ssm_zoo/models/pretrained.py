@@ -53,7 +53,9 @@ class Pretrained(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
-        """Return the model that `save_pretrained` wrote, in evaluation mode. Nothing in the folder is executed.
+        """Return the model that `save_pretrained` wrote, in its precision and in evaluation mode.
+
+        Nothing in the folder is executed.
 
         Models of others: `ssm_zoo.checkpoints.load_checkpoint`.
 
@@ -72,8 +74,10 @@ class Pretrained(nn.Module):
             message = f"config.json has unknown names: {', '.join(sorted(unknown))}; was it written by a newer version?"
             raise OptionError(message)
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        model = cls(cls.CONFIG(**values))
-        model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
+        model, tensors = cls(cls.CONFIG(**values)), load_file(Path(folder) / "model.safetensors")
+        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+            tensor.data = tensor.data.to(tensors.get(name, tensor).dtype)
+        model.load_state_dict(tensors)
         return model.eval()
 
 
