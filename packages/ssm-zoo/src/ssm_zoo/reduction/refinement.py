@@ -154,7 +154,7 @@ def refined(refinement: Refinement, adapter: Adapter, proposal: Proposal, eviden
     own = {name: None if old is None else old.clone() for name, old in olds.items()}
     operate([(twin.layer, replace(proposal.surgery, parameters=own))], None)
     for name, parameter in twin.layer.named_parameters():
-        parameter.requires_grad_(name in olds and parameter.requires_grad)
+        parameter.requires_grad_(name in olds)  # also where the layer is frozen: the cut changes it anyway
     refinement.refine(adapter, twin, seen)
     values = {name: None if old is None else twin.layer.get_parameter(name).detach() for name, old in olds.items()}
     surgery = replace(proposal.surgery, parameters=values)
