@@ -100,25 +100,29 @@ def table_of(experiment: Experiment, rows: Sequence[dict[str, Any]]) -> str:
 
 
 def summary_of(rows: Sequence[dict[str, Any]], score: Score) -> list[str]:
-    """Return a table for each kind of arm, score by family and size, as lines of Markdown."""
+    """Return a table for each kind of arm, by family and size, as lines of Markdown: less the full run of the seed."""
     form, lines = ".2f" if score.unit else ".4f", []
+    whole = {row["seed"]: row[score.name] for row in rows if row["kind"] == "full"}
     for kind in dict.fromkeys(row["kind"] for row in rows if row["size"]):
         own = [row for row in rows if row["kind"] == kind]
         sizes = list(dict.fromkeys(row["size"] for row in own))
         lines += [f"| {kind} | " + " | ".join(sizes) + " |", "|---" * (len(sizes) + 1) + "|"]
         for family in dict.fromkeys(row["family"] for row in own):
-            chosen = [[row[score.name] for row in own if (row["family"], row["size"]) == (family, s)] for s in sizes]
-            cells = [_mean(scores, form) for scores in chosen]
+            chosen = [[row for row in own if (row["family"], row["size"]) == (family, size)] for size in sizes]
+            gains = [[row[score.name] - whole.get(row["seed"], 0.0) for row in some] for some in chosen]
+            cells = [_mean(some, f"+{form}" if whole else form) for some in gains]
             lines.append(f"| {family.removeprefix(kind + '-')} | " + " | ".join(cells) + " |")
         lines.append("")
-    whole = [row[score.name] for row in rows if row["kind"] == "full"]
-    return [f"Full: {_mean(whole, form)} {score.unit}".rstrip(), "", *lines] if whole else lines
+    if not whole:
+        return lines
+    full = f"{_mean(list(whole.values()), form)} {score.unit}".rstrip()
+    return [f"Full: {full}. What others have more or less than the full run of their seed:", "", *lines]
 
 
 def _mean(scores: Sequence[float], form: str) -> str:
     if not scores:
         return ""
-    error = f" ± {_standard_error(scores):{form}}" if len(scores) > 1 else ""
+    error = f" ± {_standard_error(scores):{form.lstrip('+')}}" if len(scores) > 1 else ""
     return f"{statistics.fmean(scores):{form}}{error}"
 
 
