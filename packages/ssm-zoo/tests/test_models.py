@@ -158,3 +158,15 @@ def test_only_weights_outside_the_recurrences_decay():
     assert {"encoder.bias", "blocks.0.norm.weight", "blocks.0.norm.bias"} <= members["rest"]
     assert any(name.startswith("blocks.0.layer.B") for name in members["recurrence"])
     assert not any(".layer.C" in name for name in members["recurrence"])
+
+
+@pytest.mark.parametrize("layer", ["lru", "s5", "s4", "s4d", "mamba", "mamba2"])
+@pytest.mark.parametrize("norm", ["batch", "layer", "rms"])
+def test_training_leaves_parameters_as_sharding_wants_them(layer, norm):
+    config = ClassifierConfig(d_input=1, n_classes=3, d_model=32, d_state=16, n_layers=1, layer=layer, norm=norm)
+    model = SequenceClassifier(config)
+
+    model(torch.randn(2, 10, 1)).sum().backward()
+
+    locked = [name for name, p in model.named_parameters() if not p.untyped_storage().resizable()]
+    assert locked == []  # FSDP resizes storage, which cannot be done once NumPy has seen it

@@ -116,7 +116,8 @@ class _Call(NamedTuple):
         if channels % threads and channels < 4 * threads:
             shares = min(batch, ceil(4 * threads / channels))
         cuts = list(product(cut(H, channels), cut(batch, shares)))
-        planes = _planes(eigenvalues), _planes(C), D.contiguous()
+        # Copies, for a tensor that NumPy has seen can never be resized again, and FSDP resizes parameters.
+        planes = _planes(eigenvalues), _planes(C), D.clone()
         return cls(inputs.contiguous(), ends, *planes, chunk_steps(n), cuts, threads)
 
     def tiles(self, sequences: slice) -> Iterator[tuple[slice, list[range]]]:

@@ -35,7 +35,8 @@ def run(residual: Tensor, inputs: Tensor, weight: Tensor, bias: Tensor, noise: N
 def _glu(residual, inputs, weight, bias, bits, dropped):
     outputs = torch.empty_like(inputs)
     d = inputs.shape[-1]
-    maps = padded(weight.unflatten(0, (2, d)).mT).numpy(), _flat(bias.contiguous())
+    # Copies, for a tensor that NumPy has seen can never be resized again, and FSDP resizes parameters.
+    maps = padded(weight.unflatten(0, (2, d)).mT).numpy(), _flat(bias.clone())
     arguments = _flat(residual), _flat(inputs), *maps, _dropouts(bits, dropped, inputs), _flat(outputs)
     rows, threads = _shares(inputs)
     on_threads(lambda some: forward(some, *arguments, d), rows, threads)
@@ -58,7 +59,7 @@ def _glu_backward(d_outputs, inputs, weight, bias, bits, dropped):
     """Return the gradients of inputs, weight and bias."""
     d_inputs, d = torch.empty_like(inputs), inputs.shape[-1]
     back = padded(weight.unflatten(0, (2, d)))
-    maps = padded(weight.unflatten(0, (2, d)).mT).numpy(), back.numpy(), _flat(bias.contiguous())
+    maps = padded(weight.unflatten(0, (2, d)).mT).numpy(), back.numpy(), _flat(bias.clone())
     arguments = _flat(inputs), *maps, _dropouts(bits, dropped, inputs), _flat(d_outputs.contiguous()), _flat(d_inputs)
     rows, threads = _shares(inputs)
     d_weight = back.new_zeros(len(rows), *back.shape)  # one for each task, so that none waits
