@@ -86,12 +86,14 @@ def tests(session: nox.Session, package: str) -> None:
 
 @nox.session(default=False)
 def parity(session: nox.Session) -> None:
-    """Compare ssm-zoo with transformers, mambapy and s5-pytorch: logits, gradients, texts, checkpoints."""
+    """Compare ssm-zoo with transformers, mambapy and s5-pytorch, and reduce in the trainers of others."""
     settle(session)
     install(session, ["ssm-zoo"], *group("test"), *group("parity"))
-    session.run("python", "-c", "import accelerate, mambapy, s5, transformers")  # the tests would skip what is absent
-    files = sorted(str(file) for file in Path("packages/ssm-zoo/tests").glob("test_parity_*.py"))
-    run_pytest(session, *files)
+    # The tests would skip what is absent.
+    session.run("python", "-c", "import accelerate, lightning, mambapy, s5, transformers")
+    names = ("test_parity_*.py", "test_reduction_callbacks.py", "test_reduction_hugging_face.py")
+    files = sorted(str(file) for name in names for file in Path("packages/ssm-zoo/tests").glob(name))
+    run_pytest(session, *files, "tests/test_docs.py", "-k", "not test_docs or needs")
 
 
 @nox.session(python="3.11", default=False)
