@@ -38,11 +38,7 @@ class WhiteNoise:
     def plan(self, adapter: Adapter, evidence: Evidence) -> Plan:
         """Return the plan of the classical Gramians; the activations play no part."""
         del evidence
-        backend = "numba" if find_spec("numba") else "scipy"
-        system = adapter.system()
-        solver = sg.ClosedForm() if isinstance(system.A, sg.Diagonal) else None
-        factors = sg.gramian_factors(system, solver=solver, backend=backend)
-        return adapter.balanced(*factors, has_bound=True)
+        return adapter.balanced(*_gramian_factors(adapter.system()), has_bound=True)
 
 
 @dataclass(frozen=True)
@@ -97,6 +93,16 @@ class Adjoints:
         seen, _ = evidence.split()
         moments = adapter.state_moments(seen), adapter.adjoint_moments(seen)
         return adapter.balanced(*map(factor, moments), has_bound=False)
+
+
+def _gramian_factors(system: sg.StateSpace) -> tuple[np.ndarray, np.ndarray]:
+    backend = "numba" if find_spec("numba") else "scipy"
+    if isinstance(system.A, sg.Diagonal):
+        try:
+            return sg.gramian_factors(system, solver=sg.ClosedForm(), backend=backend)
+        except sg.ConvergenceError:  # the Gramian of a slot next to the real axis can be indefinite by rounding
+            pass
+    return sg.gramian_factors(system, backend=backend)
 
 
 def factor(moment: np.ndarray) -> np.ndarray:

@@ -112,8 +112,13 @@ class Balanced:
             needed = found.left.shape[-1]
             if needed <= slots:
                 left, right = projection.left[:, :order] @ found.left, projection.right[:, :order] @ found.right
-                bound = float(sb.error_bound(self.values, order)) if self.has_bound else None
+                bound = self._bound(order) if self.has_bound else None
                 return Modes(found.system, left, right, float(found.condition), bound)
+
+    def _bound(self, order: int) -> float:
+        """Return twice the sum of what is neglected, and what rounding adds to it, next to 2 Σσ ≥ ‖G‖."""
+        rounding = np.finfo(float).eps ** 0.5 * 2 * self.values.sum()
+        return float(sb.error_bound(self.values, order) + rounding)
 
 
 class _Resolved:
