@@ -88,6 +88,8 @@ class Limits:
         """
         if evidence.condition is not None and not evidence.condition <= self.condition:
             return f"eigenvectors have condition {evidence.condition:.2g}, more than {self.condition:.2g}"
+        if math.isnan(evidence.output_error):
+            return "output error is no number: the outputs on held-out activations are zero, or became none"
         if not evidence.output_error <= self.output_error:
             return f"output error is {evidence.output_error:.3g} of the output, more than {self.output_error:.3g}"
         if not evidence.output_error + spent <= self.total_output_error:
