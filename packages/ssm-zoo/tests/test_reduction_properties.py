@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel
 
 from ssm_balance import Budget, Energy, Error, Order, hankel_singular_values
-from ssm_zoo import LRU, ReductionError
+from ssm_zoo import LRU, ReductionError, UnsupportedError
 from ssm_zoo.models import ClassifierConfig, SequenceClassifier, param_groups
 from ssm_zoo.reduction import (
     METHODS,
@@ -344,3 +345,17 @@ def test_a_slot_next_to_the_real_axis_is_weighed():
 
     wanted = hankel_singular_values(layer.system()).numpy()
     np.testing.assert_allclose(values, wanted, rtol=1e-6, atol=1e-12 * wanted[0])
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this PyTorch has no Muon")
+def test_a_cut_that_muon_could_not_follow_is_refused_before_it_is_made():
+    model = replace(PLAIN, layers=("mamba2",), **TWO | {"d_state": (6,)}).model()
+    optimizer = torch.optim.Muon([p for p in model.parameters() if p.ndim == 2])
+    reducer = InTrainingReducer(model, optimizer, At(1), Slots(3), limits=FREE)
+    model(torch.randn(4, 12, 2)).square().sum().backward()
+    before = copy.deepcopy(model.state_dict())
+
+    with pytest.raises(UnsupportedError, match=r"adds mix_B \(1, 3, 6\).*form='keep'"):
+        reducer.step()
+
+    assert same(before, model.state_dict())

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from .._errors import require
+from .._errors import UnsupportedError, require
 from ..layers import Surgery
 from .moments import Moments, moved_moments
 
@@ -65,12 +65,14 @@ def prepare(
     Raises
     ------
     UnsupportedError
-        If the optimiser keeps a state for a parameter of which it is not known how it transforms.
+        If the optimiser keeps a state for a parameter of which it is not known how it transforms, or cannot take a
+        parameter that begins to be.
     OptionError
         If there is no such rule for the moments.
     """
     require(moments in get_args(Moments), f"got moments={moments!r}, wanted one of: {', '.join(get_args(Moments))}")
     olds = {name: old for name in surgery.parameters if (old := _there(layer, name)) is not None}
+    _check_takes(optimizer, {name: new for name, new in surgery.parameters.items() if name not in olds})
     states = {name: optimizer.state[old] for name, old in olds.items() if optimizer and old in optimizer.state}
     return Operation(surgery.parameters, moved_moments(olds, states, surgery, moments), surgery.attributes)
 
@@ -131,6 +133,17 @@ def install(
                 optimizer.state[old] = state
 
     return undo
+
+
+def _check_takes(optimizer: torch.optim.Optimizer | None, news: Mapping[str, Tensor | None]) -> None:
+    """Raise `UnsupportedError` if the optimiser takes matrices only, and one of the new parameters is none."""
+    only_matrices = any(kind.__name__ == "Muon" for kind in type(optimizer).__mro__)
+    others = [f"{name} {tuple(new.shape)}" for name, new in news.items() if new is not None and new.ndim != 2]
+    msg = (
+        f"Muon takes matrices only, and the cut adds {', '.join(others)}; want AdamW or the like, or a cut that adds "
+        "nothing: adapter=lambda layer: Mamba2Adapter(layer, form='keep')"
+    )
+    require(not (only_matrices and others), msg, UnsupportedError)
 
 
 def _place(layer: nn.Module, name: str) -> tuple[nn.Module, str]:
