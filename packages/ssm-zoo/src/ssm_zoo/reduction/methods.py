@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 METHODS: dict[str, Callable[[], Method]] = {
     "activations": Activations,
-    "infinite": lambda: Activations(horizon=math.inf),
     "adjoints": Adjoints,
     "white": WhiteNoise,
+    "infinite": lambda: Activations(horizon=math.inf),
     "published": Published,
     "last": LAST,
     "aire": AIREPrune,
@@ -25,7 +25,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     "energy": OutputEnergy,
     "leading-removed": LeadingRemoved,
 }
-"""Balancing from activations, for their length or an infinite one; with gradients; from white noise; and the rivals."""
+"""Balancing from activations; with gradients; from white noise; from activations that never end; and the rivals."""
 
 _DIAGONAL, _MODAL = ("lru", "s5"), ("lru", "s5", "s4d")
 LAYERS_OF = {
