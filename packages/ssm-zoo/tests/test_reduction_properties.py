@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given, reject, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel
@@ -138,7 +138,13 @@ class Training:
         return lambda: float(cross_entropy(self.model(x, lengths), labels).detach())
 
     def step(self, step):
-        return self.reducer.step(self.learn(step))
+        loss = self.learn(step)
+        try:
+            return self.reducer.step(loss)
+        except ReductionError as error:
+            if "unstable" in str(error):
+                reject()  # not what is asked here
+            raise
 
 
 @st.composite

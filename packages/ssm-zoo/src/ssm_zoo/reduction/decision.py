@@ -41,12 +41,19 @@ def decide(
         What a cut may cost.
     spent
         The sum of the output errors of the layer's cuts so far.
+
+    Raises
+    ------
+    ReductionError
+        If the layer has become unstable since it was measured.
     """
     if finding.slots > (1 - limits.least_saving) * adapter.d_state:
         return kept, None
     if not finding.plan.values.any():
         return replace(kept, status="refused", reason="nothing that the layer saw reaches its outputs"), None
     start = time.perf_counter()
+    if kept.staleness:  # the layer has trained on since it was found stable
+        adapter.check(evidence)
     proposal = adapter.propose(finding.plan, finding.slots, evidence)
     if refinement is not None:
         proposal = refined(refinement, adapter, proposal, evidence)
