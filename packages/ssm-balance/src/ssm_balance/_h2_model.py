@@ -50,7 +50,9 @@ def quadratic(model: PoleResidue, full: MirroredResponse) -> Quadratic:
     T = _real_parameters(model, g.size)
     M = (T.conj().T @ _tangents(model.all) @ T).real
     H = M - (T.conj().T @ S @ T.conj()).real
-    scale = np.sqrt(np.maximum(np.diag(M), np.finfo(float).tiny))
+    squares, info = np.diag(M), np.finfo(float)
+    least = max(info.eps**2 * squares.max(), info.tiny**0.5)  # a mode that is not read has no length, H not always none
+    scale = np.sqrt(np.maximum(squares, least))
     return Quadratic((T.conj().T @ g).real / scale, H / scale / scale[:, None], scale)
 
 
