@@ -213,6 +213,9 @@ ONCE_BROKEN = [
     replace(PLAIN, layers=("s4", "s4d"), **TWO),  # one rule of discretisation does not do for both
     replace(PLAIN, layers=("mamba", "mamba2"), schedule=("plateau", 1, 3), **TWO),  # a look in the step of a cut
     replace(PLAIN, frozen=True, refinement="distillation"),
+    replace(
+        PLAIN, layers=("s4",), grouped=True, selection=Slots(1), limits=replace(FREE, loss_increase=1e-9)
+    ),  # undone
 ]
 
 

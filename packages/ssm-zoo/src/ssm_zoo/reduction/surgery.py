@@ -111,6 +111,7 @@ def install(
     olds = [swap.old for swap in swaps if swap.old is not None]
     states = {} if optimizer is None else {old: optimizer.state.get(old) for old in olds}
     groups = [] if optimizer is None else [_members(group) for group in optimizer.param_groups]
+    registered = [(swap.module._parameters, list(swap.module._parameters)) for swap in swaps]
     for swap in swaps:
         _replace(swap, optimizer)
     for module, name, value in attributes:
@@ -121,6 +122,8 @@ def install(
             setattr(module, name, value)
         for swap in swaps:
             setattr(swap.module, swap.name, swap.old)
+        for held, order in registered:  # one that was gone came back as the last
+            held.update({name: held.pop(name) for name in order})
         if optimizer is None:
             return
         for group, members in zip(optimizer.param_groups, groups, strict=True):
