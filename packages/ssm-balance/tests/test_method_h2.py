@@ -369,3 +369,15 @@ def test_torch_in_torch_out(make_system):
     assert error(full, StateSpace(*(getattr(found.system, name).numpy() for name in "ABC"))) == pytest.approx(
         error(full, h2_optimal(full, 3).system), rel=1e-6
     )
+
+
+@pytest.mark.parametrize("dt", [0.0, 1.0])
+def test_a_mode_that_is_not_read_does_not_keep_the_others_from_their_optimum(dt):
+    poles = np.array([0.5, 0.2, -0.3]) if dt else np.array([-1.0, -2.0, -3.0])
+    B, C = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    full = StateSpace(np.diag(poles), B, C, None, dt)
+    start = StateSpace(np.diag(0.9 * poles[:2]), B[:2], C[:, :2], None, dt)
+
+    refined = refine_h2(full, start)
+
+    assert refined.after < 1e-7 * refined.before  # one mode is read, and the reduced system has two
